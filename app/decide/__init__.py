@@ -1,0 +1,60 @@
+"""Deciding: one set-based SELECT from the accounts, their signals and the policy to what should happen to whom.
+
+    accounts + coverage + signals + pins --joined--> book --is_candidate--> candidates --judged--> decisions
+
+The book has a row for every account and stays in the database. A cheap condition keeps the candidates, the few accounts of
+which some rule has something to say; only those go through the layers that judge them. `docs/deciding.md` is the contract.
+"""
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Select, select
+
+from app.decide import judge, outcome
+from app.decide.book import Question, joined, placed, valued
+from app.decide.layers import Rows
+from app.decide.sources import LIVE, Sources
+from app.decide.stream import stream_rows
+from app.plan import Decision
+from app.policy.model import Policy
+
+__all__ = ["LIVE", "Sources", "decide", "decision_statement"]
+
+
+def decision_statement(policy: Policy, as_of: datetime, sources: Sources = LIVE) -> Select[Any]:
+    """The statement whose rows are the decisions, ordered by account id."""
+    ask = Question(policy, as_of, sources)
+    book = Rows(joined(ask, ask.facts.readings).subquery("book"))
+    book = book.plus(lambda rows: valued(ask, rows), name="valued", fenced=False)
+    book = book.plus(lambda rows: placed(ask, rows), name="placed", fenced=False)
+    book = book.plus(lambda rows: [judge.stage(ask, rows).label("stage")], name="staged", fenced=False)
+    candidates = Rows(
+        select(*book.values()).select_from(book.source).where(judge.is_candidate(ask, book)).cte("candidates").prefix_with()
+    )
+    judged = (
+        candidates.plus(lambda rows: judge.conditions(ask, rows), name="conditions")
+        .plus(lambda rows: judge.looks(ask, rows), name="looks")
+        .plus(lambda rows: judge.safe_targets(ask, rows), name="safe_targets")
+        .plus(lambda rows: judge.results(ask, rows), name="results")
+        .plus(lambda rows: judge.picks(ask, rows), name="picks")
+        .plus(lambda rows: outcome.lifted(ask, rows), name="lifted")
+        .plus(lambda rows: outcome.outcomes(ask, rows), name="outcomes")
+        .plus(lambda rows: outcome.destinations(ask, rows), name="destinations")
+    )
+    return (
+        select(*outcome.decision_columns(ask, judged))
+        .select_from(judged.source)
+        .where(judged["outcome"].is_not(None))
+        .order_by(judged["account_id"])
+    )
+
+
+def decide(connection: Connection, policy: Policy, as_of: datetime, sources: Sources = LIVE) -> Iterator[Decision]:
+    """The decisions of one run, ordered by account id, streamed: accounts that stay as they are never leave the database.
+
+    `as_of` is aware. Raises nothing of its own; a lost connection surfaces as the driver's error.
+    """
+    statement = decision_statement(policy, as_of, sources)
+    return (Decision(*row) for row in stream_rows(connection, statement))

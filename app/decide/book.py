@@ -1,0 +1,247 @@
+"""The book: one row per account with everything that a rule may ask of it, and the lenses that rules read it through.
+
+The row joins the account, its place in `coverage`, its signal facts and a pin that is in force. Facts are columns named
+`f_<fact>`; bands are ranks. `docs/deciding.md` says what each fact and lens means.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from functools import cached_property
+from typing import Any, Literal
+
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    Integer,
+    Numeric,
+    Select,
+    Text,
+    and_,
+    case,
+    cast,
+    func,
+    literal,
+    null,
+    or_,
+    select,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from app.decide.expressions import DAY_S, Reader, compile_expression
+from app.decide.facts import FactsRead, account_column, attribute_column, signal_column
+from app.decide.signals import Reading, aggregate_signals, column_of
+from app.decide.sources import Sources
+from app.policy.catalogue import ACCOUNT_FACTS
+from app.policy.expressions import Type
+from app.policy.model import Band, Policy
+from app.tables import Instant
+
+Column = ColumnElement[Any]
+Columns = Mapping[str, Column]
+
+SETTLING = timedelta(days=6)
+"""An account moves at most once in this time; confirming runs lie at least this far apart."""
+
+COVERAGE_COLUMNS = (
+    "band", "band_since", "band_rule", "owner_id", "held_by", "held_from", "intervention", "intervention_from",
+    "intervention_until", "spent_intervention", "pending", "has_risen", "fell_with",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked: this policy, at this instant, of these tables."""
+
+    policy: Policy
+    as_of: datetime
+    sources: Sources
+
+    @cached_property
+    def facts(self) -> FactsRead:
+        """The facts that the policy reads."""
+        return FactsRead(self.policy)
+
+    @cached_property
+    def today(self) -> date:
+        """The date of `as_of` in the policy's time zone."""
+        return self.as_of.astimezone(self.policy.calendar.time_zone).date()
+
+    @cached_property
+    def ranks(self) -> Mapping[str, int]:
+        """Each band's rank by name."""
+        return {band.name: band.rank for band in self.policy.bands}
+
+    def reader(self, fact: Callable[[str], Column]) -> Reader:
+        """A reader of expressions whose facts are found by `fact`."""
+        return Reader(fact, self.ranks, self.as_of, self.today)
+
+    def rank_of(self, band: Column) -> Column:
+        """The rank of the band that a text column names; NULL if the policy has no such band."""
+        return case(*((band == name, literal(rank, Integer)) for name, rank in self.ranks.items()), else_=null())
+
+    def name_of(self, rank: Column) -> Column:
+        """The name of the band of this rank; NULL for NULL."""
+        names = literal([band.name for band in self.policy.bands], ARRAY(Text))
+        return cast(names[rank + 1], Text)
+
+    def before(self, span: timedelta, moment: Column) -> Column:
+        """Whether less than `span` has passed since `moment` at `as_of`."""
+        return moment > literal(self.as_of - span, Instant)
+
+
+def days_until_quarter_end(today: date) -> int:
+    """Days from today to the last day of its calendar quarter, 0 on that day."""
+    month = 3 * ((today.month - 1) // 3) + 4
+    next_quarter = date(today.year + month // 13, (month - 1) % 12 + 1, 1)
+    return (next_quarter - today).days - 1
+
+
+def joined(ask: Question, readings: tuple[tuple[Any, Reading], ...]) -> Select[Any]:
+    """One row per account that is known to `accounts` or `coverage`, with its raw facts."""
+    accounts, coverage, pins = ask.sources.accounts, ask.sources.coverage, ask.sources.pins
+    source: Any = accounts.join(coverage, coverage.c.account_id == accounts.c.account_id, full=True)
+    account_id = func.coalesce(accounts.c.account_id, coverage.c.account_id)
+    columns: list[Column] = [
+        account_id.label("account_id"),
+        and_(accounts.c.account_id.is_not(None), func.coalesce(accounts.c.status, "active") == "active").label("is_active"),
+        *(accounts.c[name] for name in ("segment", "region", "language", "currency")),
+        account_column("arr", accounts.c.arr).label("arr"),
+        *(coverage.c[name] for name in COVERAGE_COLUMNS),
+        *(account_column(name, accounts.c[name]).label(f"f_{name}") for name in ask.facts.account_columns),
+        *(
+            attribute_column(name, ask.policy.attributes[name], accounts.c.attributes).label(f"f_{name}")
+            for name in ask.facts.attributes
+        ),
+    ]
+    if "first_owned_at" in ask.facts.names:
+        columns.append(coverage.c.first_owned_at.label("f_first_owned_at"))
+    pin_bands = list(ask.ranks)
+    in_force = and_(
+        pins.c.account_id == account_id,
+        pins.c.unpinned_at.is_(None),
+        pins.c.expires_at > literal(ask.as_of, Instant),
+        pins.c.band.in_(pin_bands),
+    )
+    source = source.outerjoin(pins, in_force)
+    columns.append(pins.c.band.label("pin_band"))
+    if ask.facts.signals:
+        passed = aggregate_signals(readings, ask.facts.kinds, ask.sources, ask.as_of).cte("signal_facts")
+        source = source.outerjoin(passed, passed.c.account_id == account_id)
+        columns += [
+            signal_column(fact, reading, passed.c).label(f"f_{column_of(fact, reading)}") for fact, reading in readings
+        ]
+        columns.append(passed.c.newest_signal_at)
+    else:
+        columns.append(cast(null(), Instant).label("newest_signal_at"))
+    return select(*columns).select_from(source)
+
+
+def valued(ask: Question, rows: Columns) -> list[Column]:
+    """The columns that follow from the raw facts alone: `value`."""
+    reader = ask.reader(lambda name: rows[f"f_{name}"])
+    known = func.coalesce(rows["currency"], ask.policy.currency) == ask.policy.currency
+    return [case((known, compile_expression(ask.policy.value, reader))).label("value")]
+
+
+def placed(ask: Question, rows: Columns) -> list[Column]:
+    """The columns that need the value: `earned_rank`, the present and the own band's rank, and `f_value_rank` if it is read."""
+    own = case((rows["intervention"].is_not(None), func.coalesce(rows["intervention_from"], rows["band"])), else_=rows["band"])
+    thresholds = per_segment(ask, rows, lambda floors: floors.floor[1:])
+    columns = [
+        func.width_bucket(rows["value"], thresholds, type_=Integer()).label("earned_rank"),
+        ask.rank_of(rows["band"]).label("present_rank"),
+        ask.rank_of(own).label("own_rank"),
+        ask.rank_of(rows["pin_band"]).label("pin_rank"),
+    ]
+    if "value_rank" in ask.facts.names:
+        ranked = and_(rows["is_active"], rows["value"].is_not(None))
+        place = func.row_number().over(partition_by=ranked, order_by=(rows["value"].desc(), rows["account_id"]))
+        columns.append(case((ranked, cast(place, Numeric))).label("f_value_rank"))
+    return columns
+
+
+def per_segment(ask: Question, rows: Columns, amounts: Callable[[Any], tuple[Decimal, ...]]) -> Column:
+    """An array of amounts by rank, for the account's segment."""
+    arrays = {segment: literal(list(amounts(floors)), ARRAY(Numeric)) for segment, floors in ask.policy.floors.items()}
+    branches = [(rows["segment"] == segment, array) for segment, array in arrays.items() if segment is not None]
+    return case(*branches, else_=arrays[None]) if branches else arrays[None]
+
+
+@dataclass(frozen=True)
+class Lens:
+    """How an expression reads an account: as standing in the band of `rank`, with its events fresh, all, or none."""
+
+    ask: Question
+    rows: Columns
+    kind: Literal["now", "entry", "kept"]
+    rank: Column
+
+    @cached_property
+    def reader(self) -> Reader:
+        """The reader of expressions under this lens."""
+        return self.ask.reader(self.fact)
+
+    def fact(self, name: str) -> Column:
+        """The fact's column under this lens."""
+        if name in self.ask.policy.signals:
+            return self._signal(name)
+        match name:
+            case "band":
+                return self.rank
+            case "floor":
+                return self._amount(lambda floors: floors.floor)
+            case "demotion_floor":
+                return self._amount(lambda floors: floors.demotion)
+            case "cadence_days":
+                return self._cadence()
+            case "weeks_in_band":
+                return literal(0, Numeric) if self.kind == "entry" else _whole(self._since("band_since"), 7)
+            case "quiet_days":
+                return self._quiet_days()
+            case "value":
+                return self.rows["value"]
+            case "earned_band":
+                return self.rows["earned_rank"]
+            case "days_until_quarter_end":
+                return literal(days_until_quarter_end(self.ask.today), Numeric)
+            case _:
+                return self.rows[f"f_{name}"]
+
+    def _signal(self, name: str) -> Column:
+        fact = self.ask.policy.signals[name]
+        if not fact.event:
+            return self.rows[f"f_{name}"]
+        if self.kind == "entry":
+            return literal(0, Numeric) if fact.measure == "count" else cast(null(), Numeric)
+        return self.rows[f"f_{column_of(fact, 'fresh' if self.kind == 'now' else 'all')}"]
+
+    def _amount(self, amounts: Callable[[Any], tuple[Decimal, ...]]) -> Column:
+        return cast(per_segment(self.ask, self.rows, amounts)[self.rank + 1], Numeric)
+
+    def _cadence(self) -> Column:
+        cadences = [band.cadence_days for band in self.ask.policy.bands]
+        return cast(literal(cadences, ARRAY(Integer))[self.rank + 1], Numeric)
+
+    def _quiet_days(self) -> Column:
+        engaged = self.rows["f_last_engaged_at"]
+        if self.kind == "entry":
+            return case((engaged.is_not(None), literal(0, Numeric)))
+        if self.kind == "kept":
+            return _whole(self._since("f_last_engaged_at"), 1)
+        later = func.greatest(engaged, self.rows["band_since"], type_=Instant)
+        return case((engaged.is_not(None), _whole(literal(self.ask.as_of, Instant) - later, 1)))
+
+    def _since(self, column: str) -> Column:
+        return literal(self.ask.as_of, Instant) - self.rows[column]
+
+
+def _whole(span: Column, days: int) -> Column:
+    return cast(func.floor(func.date_part("epoch", span) / literal(float(days * DAY_S))), Numeric)
+
+
+def fingerprint(ask: Question, rows: Columns) -> Column:
+    """A hash of the account's own columns and attributes that the policy reads."""
+    names = (*ask.facts.account_columns, *ask.facts.attributes)
+    return func.md5(cast(func.jsonb_build_array(*(rows[f"f_{name}"] for name in names), type_=JSONB), Text))

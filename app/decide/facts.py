@@ -1,0 +1,139 @@
+"""Which facts a policy reads, and how each becomes a column of the book.
+
+Numbers out of all reason, NaN and infinite instants count as missing: a view over a user's own table may hold them, and a
+weekly run must not die of one row.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from string import Formatter
+from typing import Any
+
+from sqlalchemy import Boolean, ColumnElement, Date, Numeric, Text, case, cast, func, literal
+from sqlalchemy.dialects.postgresql import JSONPATH
+
+from app.decide.signals import Reading, column_of
+from app.policy.catalogue import ACCOUNT_FACTS
+from app.policy.expressions import Expression, Type, facts_of
+from app.policy.model import Policy, Rule, SignalFact
+from app.tables import Instant
+
+Column = ColumnElement[Any]
+
+_SANE = 10**30
+_NUMBER = r"^\s*[+-]?\d{1,18}(\.\d{1,18})?\s*$"
+_DATE = r"^\d{4}-\d{2}-\d{2}$"
+_TIMESTAMP = r"^\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}(:\d{2}(\.\d+)?)?([zZ]|[+-]\d{2}(:?\d{2})?)?)?$"
+
+
+def template_facts(template: str) -> tuple[str, ...]:
+    """The names in a rule's `because`, in order, each once."""
+    return tuple(dict.fromkeys(name for _, name, _, _ in Formatter().parse(template) if name))
+
+
+def shown_facts(rule: Rule) -> tuple[str, ...]:
+    """The facts that a rule's decision carries: those of its condition and its `because`, sorted."""
+    return tuple(sorted(facts_of(rule.when) | set(template_facts(rule.because))))
+
+
+@dataclass(frozen=True)
+class FactsRead:
+    """The facts that a policy's expressions read, derived facts replaced by what they are made of."""
+
+    policy: Policy
+
+    def _of(self, expression: Expression | None) -> frozenset[str]:
+        return facts_of(expression) if expression is not None else frozenset()
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """Every base fact that some rule, its protection, its `because` or the value expression reads."""
+        found = set(self._of(self.policy.value))
+        for rule in self.policy.rules:
+            found |= self._of(rule.when) | self._of(rule.protect_when)
+            for name in template_facts(rule.because):
+                found |= self._of(self.policy.facts[name]) if name in self.policy.facts else {name}
+        return frozenset(found)
+
+    @cached_property
+    def account_columns(self) -> tuple[str, ...]:
+        """The account's own columns among them, in name order."""
+        return tuple(sorted(self.names & ACCOUNT_FACTS.keys() | ({"last_engaged_at"} & self._quiet)))
+
+    @cached_property
+    def _quiet(self) -> frozenset[str]:
+        return frozenset({"last_engaged_at"}) if "quiet_days" in self.names else frozenset()
+
+    @cached_property
+    def attributes(self) -> tuple[str, ...]:
+        """The policy's attributes among them, in name order."""
+        return tuple(sorted(self.names & self.policy.attributes.keys()))
+
+    @cached_property
+    def signals(self) -> tuple[SignalFact, ...]:
+        """The signal facts among them, in name order."""
+        return tuple(self.policy.signals[name] for name in sorted(self.names & self.policy.signals.keys()))
+
+    @cached_property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of signal that they read, in order."""
+        return tuple(sorted({fact.kind for fact in self.signals}))
+
+    @cached_property
+    def readings(self) -> tuple[tuple[SignalFact, Reading], ...]:
+        """Each signal fact with each reading that some lens needs of it."""
+        fresh: list[tuple[SignalFact, Reading]] = [(fact, "fresh") for fact in self.signals]
+        kept = frozenset().union(
+            *(self._of(rule.when) for rule in (*self.policy.demotions, *self.policy.interventions)),
+            *(set(template_facts(rule.because)) & self.policy.signals.keys() for rule in self.policy.interventions),
+        )
+        return (*fresh, *((fact, "all") for fact in self.signals if fact.event and fact.name in kept))
+
+
+def account_column(name: str, column: Column) -> Column:
+    """An account's own column as a fact: NUMERIC for numbers, missing where it is out of all reason."""
+    match ACCOUNT_FACTS[name]:
+        case Type.NUMBER:
+            return _sane(cast(column, Numeric))
+        case Type.DATE | Type.TIMESTAMP:
+            return case((func.isfinite(column), column))
+        case _:
+            return column
+
+
+def attribute_column(name: str, type_: Type, attributes: Column) -> Column:
+    """An attribute as a fact of its declared type, missing where it cannot be read as one."""
+    item, kind = attributes[name], func.jsonb_typeof(attributes[name])
+    written = attributes[name].astext
+    match type_:
+        case Type.NUMBER:
+            readable = kind.in_(["number", "string"]) & written.regexp_match(_NUMBER)
+            return case((readable, cast(written, Numeric)))
+        case Type.BOOLEAN:
+            return case(
+                (kind.in_(["boolean", "string"]) & func.lower(written).in_(["true", "false"]), cast(written, Boolean))
+            )
+        case Type.DATE:
+            return case((written.regexp_match(_DATE), cast(_datetime(item), Date)))
+        case Type.TIMESTAMP:
+            plain = func.regexp_replace(func.regexp_replace(written, "[zZ]$", "+00:00"), r"\.\d+", "")
+            return case((written.regexp_match(_TIMESTAMP), cast(_datetime(func.to_jsonb(plain)), Instant)))
+        case _:
+            return case((kind.in_(["string", "number", "boolean"]), written))
+
+
+def signal_column(fact: SignalFact, reading: Reading, signal_facts: Any) -> Column:
+    """A signal fact of the aggregation pass; an account without signals counts 0."""
+    column: Column = signal_facts[column_of(fact, reading)]
+    return func.coalesce(column, literal(0, Numeric)) if fact.measure == "count" else column
+
+
+def _sane(number: Column) -> Column:
+    return case((number.between(-_SANE, _SANE), number))
+
+
+def _datetime(item: Column) -> Column:
+    """The text of a jsonb string that reads as a date or time, else NULL: jsonpath is the only cast that never raises."""
+    path = literal("$.datetime()", JSONPATH)
+    found = func.jsonb_path_query_first_tz(item, path, func.jsonb_build_object(), literal(True))
+    return cast(func.jsonb_extract_path_text(func.jsonb_build_array(found), "0"), Text)

@@ -1,0 +1,83 @@
+"""Signal facts: one pass over `account_signals`, one row per account.
+
+Every fact of the policy is an aggregate with a FILTER in the same GROUP BY. An event fact is read in two ways: `fresh`
+(signals newer than the account's last band change) and `all` (every signal of its window); which of them a policy needs, the
+caller says.
+
+The latest value of a kind is the second element of the greatest [microseconds, value in ten-thousandths]: one hash aggregate
+instead of a sort per fact, exact, and total, since of two values at one instant the larger wins.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from sqlalchemy import ARRAY, BigInteger, ColumnElement, Numeric, Select, and_, cast, func, literal, or_, select
+from sqlalchemy.dialects.postgresql import array
+
+from app.decide.expressions import DAY_S
+from app.decide.sources import Sources
+from app.policy.model import SignalFact
+from app.tables import Instant
+
+Reading = Literal["fresh", "all"]
+Column = ColumnElement[Any]
+
+_MICROS_PER_S = 1_000_000.0
+_VALUE_SCALE = 10_000
+_VALUE_LIMIT = 100_000_000_000_000
+"""Values of this size or more do not fit the ten-thousandths of a bigint, and are no seats, usage or money: missing."""
+
+
+def column_of(fact: SignalFact, reading: Reading) -> str:
+    """The name of the column that holds the fact; only event facts tell the readings apart."""
+    return f"{fact.name}__{reading}" if fact.event else fact.name
+
+
+
+def aggregate_signals(
+    wanted: Iterable[tuple[SignalFact, Reading]], kinds: Iterable[str], sources: Sources, as_of: datetime
+) -> Select[Any]:
+    """One row per account with a signal that the policy reads: a column per wanted fact and reading, and `newest_signal_at`."""
+    wanted = sorted(set(wanted), key=lambda pair: (pair[0].name, pair[1]))
+    signals, coverage = sources.account_signals, sources.coverage
+    signal = signals.c
+    columns = [_aggregate(fact, reading, sources, as_of).label(column_of(fact, reading)) for fact, reading in wanted]
+    source = signals
+    if any(fact.event and reading == "fresh" for fact, reading in wanted):
+        source = signals.outerjoin(coverage, coverage.c.account_id == signal.account_id)
+    return (
+        select(signal.account_id, *columns, func.max(signal.occurred_at).label("newest_signal_at"))
+        .select_from(source)
+        .where(signal.occurred_at <= literal(as_of, Instant), func.isfinite(signal.occurred_at))
+        .where(signal.kind.in_(sorted(kinds)))
+        .group_by(signal.account_id)
+    )
+
+
+def _aggregate(fact: SignalFact, reading: Reading, sources: Sources, as_of: datetime) -> Column:
+    signal = sources.account_signals.c
+    window = [signal.kind == fact.kind]
+    if fact.within_days is not None:
+        window.append(signal.occurred_at > literal(as_of - timedelta(days=fact.within_days), Instant))
+    ends_days_ago = fact.days_ago if fact.measure == "value_ago" else fact.until_days_ago
+    if ends_days_ago:
+        window.append(signal.occurred_at <= literal(as_of - timedelta(days=ends_days_ago), Instant))
+    if fact.event and reading == "fresh":
+        window.append(signal.occurred_at > sources.coverage.c.band_since)
+    if fact.measure == "count":
+        return cast(func.count().filter(and_(*window)), Numeric)
+    if fact.measure == "days_since":
+        age = literal(as_of, Instant) - func.max(signal.occurred_at).filter(and_(*window))
+        return cast(func.floor(func.date_part("epoch", age) / literal(float(DAY_S))), Numeric)
+    # NaN is greater than every number, so this keeps it out too.
+    window.append(signal.value.between(-_VALUE_LIMIT, _VALUE_LIMIT))
+    if fact.measure in ("latest", "value_ago"):
+        return _latest(signal).filter(and_(*window))[2] / literal(_VALUE_SCALE, Numeric)
+    return getattr(func, fact.measure)(signal.value).filter(and_(*window))
+
+
+def _latest(signal: Any) -> Any:
+    at = cast(func.date_part("epoch", signal.occurred_at) * literal(_MICROS_PER_S), BigInteger)
+    scaled = cast(signal.value * literal(_VALUE_SCALE, Numeric), BigInteger)
+    return func.max(array([at, scaled], type_=BigInteger), type_=ARRAY(BigInteger))

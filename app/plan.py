@@ -1,0 +1,180 @@
+"""A plan: everything one run would do, as an immutable, ordered value with a hash. Pure: no engine, clock or environment."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from functools import cached_property
+from typing import Any, Literal
+
+Outcome = Literal["move", "pending", "review", "contested", "state"]
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What the rules say for one account that changes, or that somebody should know of.
+
+    `move` says what happens (or, for a pending or review decision, would happen) and is a word of `band_history.move`;
+    `from_band` is None for an account that enters, `to_band` None for one that leaves. `rule` decided; of a contested account
+    it is the graduation, and `against` the demotion. `weeks` and `confirm_weeks` count a pending decision. `facts` is a JSON
+    object of the facts that the rule reads, `rules` one of every rule that had something to say and what came of it.
+    `state` is a JSON object of the columns of `coverage` after the move, those that are NULL left out. An outcome of `state`
+    changes only such a column, and no band. Money is in the policy's currency; `value` and `arr` may be missing.
+    """
+
+    account_id: str
+    outcome: Outcome
+    move: str
+    from_band: str | None
+    to_band: str | None
+    rule: str
+    against: str | None
+    value: Decimal | None
+    arr: Decimal | None
+    weeks: int | None
+    facts: str
+    rules: str
+    state: str
+    owner_id: str | None
+    segment: str | None
+    region: str | None
+    language: str | None
+
+    @property
+    def evidence(self) -> dict[str, Any]:
+        """The facts and rules behind the decision, as `band_history.evidence` keeps them."""
+        return {"facts": json.loads(self.facts), "rules": json.loads(self.rules)}
+
+
+@dataclass(frozen=True, slots=True)
+class OwnerChange:
+    """An account's owner before and after; None is the pool. `why` is a code, `reason` says it in words.
+
+    `band` and `value` are the account's after the run; it has no band when it leaves.
+    """
+
+    account_id: str
+    from_owner_id: str | None
+    to_owner_id: str | None
+    why: str
+    reason: str
+    band: str | None = None
+    value: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """An account in a named band for which no CSM has room; `since` is when it began to wait."""
+
+    account_id: str
+    band: str
+    since: datetime
+    value: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
+class Book:
+    """One CSM's book before and after. `max_book` None means no limit in value."""
+
+    csm_id: str
+    accounts_before: int
+    accounts_after: int
+    value_before: Decimal
+    value_after: Decimal
+    max_accounts: int
+    max_book: Decimal | None
+    arrivals: int
+    departures: int
+
+
+@dataclass(frozen=True, slots=True)
+class BandCount:
+    """How many active accounts stand in a band before the run (None: not yet in any), and what they are worth."""
+
+    band: str | None
+    accounts: int
+    value: Decimal
+    arr: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Census:
+    """What was evaluated: the active accounts by band in policy order, and how many lack each fact that a rule reads."""
+
+    bands: tuple[BandCount, ...]
+    missing: Mapping[str, int]
+
+    @property
+    def accounts(self) -> int:
+        """All active accounts."""
+        return sum(band.accounts for band in self.bands)
+
+    @property
+    def arr(self) -> Decimal:
+        """The recurring revenue of all active accounts in the policy's currency."""
+        return sum((band.arr for band in self.bands), Decimal(0))
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What one guard found: `actual` against `limit`, in `unit`; `detail` says it in a sentence."""
+
+    guard: str
+    actual: Decimal
+    limit: Decimal
+    unit: str
+    tripped: bool
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """Accounts that move between two bands, and their value. None as in `Decision`."""
+
+    from_band: str | None
+    to_band: str | None
+    accounts: int
+    value: Decimal
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One run's decisions and owner changes, each ordered by account id, with what the guards say of them.
+
+    `sha256` covers what would be written, and what it rests on; two plans with one hash do the same. `notes` are sentences
+    about what could not be done as somebody asked, such as a pin to a CSM who left.
+    """
+
+    as_of: datetime
+    policy_name: str
+    policy_sha: str
+    decisions: tuple[Decision, ...]
+    owner_changes: tuple[OwnerChange, ...]
+    waitlist: tuple[Waiting, ...]
+    books: tuple[Book, ...]
+    census: Census
+    verdicts: tuple[Verdict, ...]
+    notes: tuple[str, ...] = ()
+
+    def of(self, outcome: Outcome) -> Iterator[Decision]:
+        """The decisions with this outcome, in order."""
+        return (decision for decision in self.decisions if decision.outcome == outcome)
+
+    @property
+    def tripped(self) -> tuple[Verdict, ...]:
+        """The guards that stop this plan."""
+        return tuple(verdict for verdict in self.verdicts if verdict.tripped)
+
+    @cached_property
+    def sha256(self) -> str:
+        """The hash of the plan's effect: the policy, the instant, every decision and every owner change."""
+        digest = hashlib.sha256(f"{self.policy_sha}\n{self.as_of.isoformat()}\n".encode())
+        for decision in self.decisions:
+            digest.update(repr(decision).encode())
+        for change in self.owner_changes:
+            digest.update(repr(change).encode())
+        for waiting in self.waitlist:
+            digest.update(repr(waiting).encode())
+        return digest.hexdigest()
