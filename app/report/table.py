@@ -1,0 +1,295 @@
+"""The report for people: what a CS-ops lead reads on Monday and forwards.
+
+What was evaluated comes first, then what moves and why, then what it does to people's books, then what needs a person.
+Same plan, same names, same width: the same bytes.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import IO
+
+from app.figures import counted, money, short_money
+from app.plan import Book, Decision, Plan, Verdict
+from app.policy.model import Policy
+from app.reasons import because
+from app.report.names import Names
+from app.report.page import Column, Page, Row
+from app.report.summary import Group, Head, Move, Summary
+
+_VERBS = {
+    "leave": "Left",
+    "enter": "Entered",
+    "pin": "Pinned",
+    "graduate": "Graduated",
+    "intervene": "Lifted for a while",
+    "demote": "Demoted",
+    "return": "Returned",
+    "settle": "Settled",
+}
+
+
+def write_table(
+    out: IO[str],
+    policy: Policy,
+    plan: Plan,
+    summary: Summary,
+    names: Names,
+    *,
+    title: str,
+    ending: str,
+) -> None:
+    """The whole report is written to `out`: `title` at the top, `ending` (what happens next) at the bottom."""
+    page = Page(out)
+    _opening(page, policy, plan, summary, title)
+    _bands(page, policy, plan, summary)
+    _flows(page, policy, summary)
+    for group in summary.groups:
+        _group(page, policy, group, names)
+    _books(page, policy, summary.books, names)
+    _waitlist(page, policy, plan.as_of, summary, names)
+    _decisions(page, policy, "Pending, to be confirmed by the next runs", summary.pending, names)
+    _decisions(page, policy, "For review, protected from moving by themselves", summary.reviews, names)
+    _decisions(page, policy, "Contested, rules pull both ways and nothing moves", summary.contested, names)
+    _missing(page, plan)
+    _guards(page, plan.verdicts)
+    page.line()
+    page.paragraph(ending, style="bold")
+
+
+def _opening(page: Page, policy: Policy, plan: Plan, summary: Summary, title: str) -> None:
+    moved = sum((group.value for group in summary.groups), Decimal(0))
+    notes = [
+        (summary.pending.total, "pending"),
+        (summary.reviews.total, "for review"),
+        (summary.contested.total, "contested"),
+        (summary.waitlist.total, "waiting for an owner"),
+    ]
+    noted = "".join(f", {count:,} {what}" for count, what in notes if count)
+    page.line(title, style="bold")
+    rows = [
+        ("As of", f"{plan.as_of:%Y-%m-%d %H:%M} {plan.as_of.tzname() or ''}"),
+        ("Policy", f"{plan.policy_name} ({plan.policy_sha[:12]})"),
+        ("Accounts", f"{plan.census.accounts:,} active, {short_money(plan.census.arr, policy.currency)} ARR"),
+        ("Moves", f"{counted(summary.moved, 'account')}, {short_money(moved, policy.currency)}{noted}"),
+        ("Owners", f"{counted(len(plan.owner_changes), 'account')} with a new owner or none"),
+    ]
+    page.table([Column(""), Column("")], [Row(row) for row in rows], indent=0)
+
+
+def _bands(page: Page, policy: Policy, plan: Plan, summary: Summary) -> None:
+    """How full each band is before and after."""
+    page.heading("Bands")
+    rows = []
+    for band in plan.census.bands:
+        arriving = sum(flow.accounts for flow in summary.flows if flow.to_band == band.band)
+        leaving = sum(flow.accounts for flow in summary.flows if flow.from_band == band.band)
+        if band.band is None and not band.accounts:
+            continue
+        cells = (
+            band.band or "not yet in a band",
+            f"{band.accounts:,}",
+            f"+{arriving:,}" if arriving else "",
+            f"-{leaving:,}" if leaving else "",
+            f"{band.accounts + arriving - leaving:,}",
+            short_money(band.value, policy.currency),
+        )
+        rows.append(Row(cells))
+    figures = ("Before", "In", "Out", "After", "Value before")
+    page.table([Column("Band"), *(Column(title, right=True) for title in figures)], rows)
+
+
+def _flows(page: Page, policy: Policy, summary: Summary) -> None:
+    if not summary.flows:
+        return
+    page.heading("Flows between bands")
+    rows = [
+        Row(
+            (
+                flow.from_band or "(new)",
+                flow.to_band or "(left)",
+                f"{flow.accounts:,}",
+                short_money(flow.value, policy.currency),
+            )
+        )
+        for flow in summary.flows
+    ]
+    page.table([Column("From"), Column("To"), Column("Accounts", right=True), Column("Value", right=True)], rows)
+
+
+def _group(page: Page, policy: Policy, group: Group, names: Names) -> None:
+    verb = _VERBS[group.move]
+    by = "" if group.rule in {"entry", "left", "pin"} else f" by {group.rule}"
+    worth = short_money(group.value, policy.currency)
+    page.heading(f"{verb}{by}: {counted(group.moves.total, 'account')}, {worth}")
+    columns = [
+        Column("Account"),
+        Column("Name", flexible=True),
+        Column("Move"),
+        Column("Value", right=True),
+        Column("Owner after"),
+    ]
+    rows = [
+        Row(
+            (
+                move.decision.account_id,
+                names.accounts.get(move.decision.account_id, ""),
+                _arrow(move.decision),
+                _money(move.decision.value, policy),
+                _owner(move, policy, names),
+            ),
+            note=_sentence(policy, move.decision),
+        )
+        for move in group.moves.shown
+    ]
+    page.table(columns, rows)
+    _cut(page, group.moves.left_out)
+
+
+def _books(page: Page, policy: Policy, books: Head[Book], names: Names) -> None:
+    if not books.total:
+        return
+    page.heading("Owners' books")
+    rows = [
+        Row(
+            (
+                book.csm_id,
+                names.csms.get(book.csm_id, ""),
+                f"{book.accounts_before:,} -> {book.accounts_after:,} of {book.max_accounts:,}",
+                " -> ".join(short_money(value, policy.currency) for value in (book.value_before, book.value_after)),
+                f"+{book.arrivals:,} -{book.departures:,}",
+            ),
+            style="yellow" if book.accounts_after > book.max_accounts else None,
+        )
+        for book in books.shown
+    ]
+    columns = [
+        Column("CSM"),
+        Column("Name", flexible=True),
+        Column("Accounts", right=True),
+        Column("Value", right=True),
+        Column("Changes", right=True),
+    ]
+    page.table(columns, rows)
+    _cut(page, books.left_out)
+
+
+def _waitlist(page: Page, policy: Policy, as_of: datetime, summary: Summary, names: Names) -> None:
+    if not summary.waitlist.total:
+        return
+    page.heading(f"Waitlist, no CSM has room: {counted(summary.waitlist.total, 'account')}")
+    rows = [
+        Row(
+            (
+                waiting.account_id,
+                names.accounts.get(waiting.account_id, ""),
+                waiting.band,
+                _money(waiting.value, policy),
+                counted(max((as_of - waiting.since).days, 0), "day"),
+            )
+        )
+        for waiting in summary.waitlist.shown
+    ]
+    columns = [
+        Column("Account"),
+        Column("Name", flexible=True),
+        Column("Band"),
+        Column("Value", right=True),
+        Column("Waiting", right=True),
+    ]
+    page.table(columns, rows)
+    _cut(page, summary.waitlist.left_out)
+
+
+def _decisions(page: Page, policy: Policy, title: str, decisions: Head[Decision], names: Names) -> None:
+    if not decisions.total:
+        return
+    page.heading(f"{title}: {counted(decisions.total, 'account')}")
+    rows = [
+        Row(
+            (
+                decision.account_id,
+                names.accounts.get(decision.account_id, ""),
+                _arrow(decision),
+                _money(decision.value, policy),
+                _standing(policy, decision),
+            ),
+            note=_sentence(policy, decision),
+        )
+        for decision in decisions.shown
+    ]
+    columns = [
+        Column("Account"),
+        Column("Name", flexible=True),
+        Column("Move"),
+        Column("Value", right=True),
+        Column("Rule"),
+    ]
+    page.table(columns, rows)
+    _cut(page, decisions.left_out)
+
+
+def _standing(policy: Policy, decision: Decision) -> str:
+    """The rule, with how far a pending decision has come."""
+    if decision.outcome == "contested":
+        return f"{decision.rule} / {decision.against}"
+    if decision.outcome == "pending":
+        return f"{decision.rule} {decision.weeks} of {policy.rule[decision.rule].confirm_weeks} weeks"
+    return decision.rule
+
+
+def _missing(page: Page, plan: Plan) -> None:
+    missing = sorted((-count, fact) for fact, count in plan.census.missing.items() if count)
+    if not missing:
+        return
+    page.heading("Missing facts, over which a rule does not fire")
+    accounts = max(plan.census.accounts, 1)
+    rows = [Row((fact, f"{-count:,}", _share(-count, accounts))) for count, fact in missing]
+    page.table([Column("Fact"), Column("Accounts", right=True), Column("Share", right=True)], rows)
+
+
+def _share(part: int, whole: int) -> str:
+    return "under 1%" if part * 100 < whole else f"{part * 100 // whole}%"
+
+
+def _guards(page: Page, verdicts: Sequence[Verdict]) -> None:
+    if not verdicts:
+        return
+    page.heading("Guards")
+    rows = [
+        Row(
+            ("STOP" if verdict.tripped else "ok", verdict.guard, verdict.detail),
+            style="red" if verdict.tripped else None,
+        )
+        for verdict in verdicts
+    ]
+    page.table([Column(""), Column("Guard"), Column("Found")], rows)
+
+
+def _cut(page: Page, left_out: int) -> None:
+    if left_out:
+        page.line(f"  ... and {left_out:,} more; --all shows {'it' if left_out == 1 else 'them'}")
+
+
+def _sentence(policy: Policy, decision: Decision) -> str:
+    clause = because(policy, decision)
+    return f"{clause[:1].upper()}{clause[1:]}."
+
+
+def _arrow(decision: Decision) -> str:
+    if decision.from_band == decision.to_band:
+        return f"stays in {decision.to_band}"
+    return f"{decision.from_band or '(new)'} -> {decision.to_band or '(left)'}"
+
+
+def _money(value: Decimal | None, policy: Policy) -> str:
+    return "unknown" if value is None else money(value.quantize(Decimal(1)), policy.currency)
+
+
+def _owner(move: Move, policy: Policy, names: Names) -> str:
+    if move.to_owner_id is not None:
+        return names.csms.get(move.to_owner_id, move.to_owner_id)
+    band = policy.band.get(move.decision.to_band or "")
+    if band is None:
+        return "none"
+    return "the pool" if band.pooled else "waits"
