@@ -1,0 +1,1 @@
+"""One change each; a file's date is its revision, so that the order of the names is the order of the changes."""

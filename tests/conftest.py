@@ -1,0 +1,179 @@
+"""A real Postgres for every test: one server for the whole session, one migrated template, one clone of it per test.
+
+By default the server is the embedded PostgreSQL 18. TEST_POSTGRES=16 takes the other one of the wheel, another number
+one that is installed on this machine (/usr/lib/postgresql/15), `container` a container; TEST_DATABASE_URL takes any
+server whose user may create databases. With pytest-xdist all workers share the server: whoever needs it first sets it
+up.
+"""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import psycopg
+import pytest
+from psycopg import sql
+from pydantic import SecretStr
+from sqlalchemy import URL, Connection, Engine
+
+from app import embedded, migrate
+from app.database import make_engine, parse_url
+
+if TYPE_CHECKING:
+    from xdist.workermanage import WorkerController
+
+_session = pytest.StashKey[dict[str, str]]()
+_at_the_end = pytest.StashKey[ExitStack]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if hasattr(config, "workerinput"):
+        config.stash[_session] = config.workerinput["bandshift"]
+        return
+    stack = config.stash[_at_the_end] = ExitStack()
+    session = config.stash[_session] = {"template": f"bandshift_template_{uuid4().hex}"}
+    if os.environ.get("TEST_POSTGRES") == "container":
+        session["container_url"] = stack.enter_context(_run_container())
+    if url := os.environ.get("TEST_DATABASE_URL"):  # every other server goes away by itself
+        stack.callback(drop_database, parse_url(SecretStr(url)), session["template"])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: "WorkerController") -> None:
+    node.workerinput["bandshift"] = node.config.stash[_session]
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if stack := config.stash.get(_at_the_end, None):
+        stack.close()
+
+
+@contextmanager
+def _run_container() -> Iterator[str]:
+    from testcontainers.community.postgres import PostgresContainer  # noqa: PLC0415 - only where asked for
+
+    image = os.environ.get("TEST_POSTGRES_IMAGE", "postgres:18-bookworm")
+    options = "postgres -c fsync=off -c synchronous_commit=off -c full_page_writes=off -c max_connections=200"
+    container = PostgresContainer(image, driver=None, password="p@ss/word")  # noqa: S106 - it is thrown away
+    with container.with_command(options) as running:
+        yield running.get_connection_url()
+
+
+@pytest.fixture(scope="session")
+def server_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[URL]:
+    """The URL of the session's server, as a user who may create databases."""
+    with ExitStack() as stack:
+        yield _find_server(request.config, shared_folder(tmp_path_factory), stack)
+
+
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all workers of this session share."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+def _find_server(config: pytest.Config, folder: Path, stack: ExitStack) -> URL:
+    kind = os.environ.get("TEST_POSTGRES", "embedded")
+    if url := os.environ.get("TEST_DATABASE_URL"):
+        return parse_url(SecretStr(url))
+    if kind == "container":
+        return parse_url(SecretStr(config.stash[_session]["container_url"]))
+    settings = {**embedded.NOT_DURABLE, "max_connections": "200"}
+    return stack.enter_context(embedded.serve(folder / "home", programs=programs(kind), settings=settings)).url
+
+
+def programs(kind: str) -> embedded.Programs:
+    """The PostgreSQL that TEST_POSTGRES names."""
+    if kind == "embedded":
+        return embedded.wheel_programs()
+    if kind == "16":
+        return embedded.wheel_programs(16)
+    folder = Path("/usr/lib/postgresql", kind, "bin")
+    if not folder.is_dir():
+        pytest.exit(f"TEST_POSTGRES={kind}: there is no {folder}", returncode=2)
+    return embedded.Programs(folder, int(kind))
+
+
+@pytest.fixture(scope="session")
+def template(server_url: URL, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The name of a migrated, empty database to clone."""
+    name = request.config.stash[_session]["template"]
+    done = shared_folder(tmp_path_factory) / "template.done"
+    with done.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not done.exists():
+            create_database(server_url, name)
+            with engine_on(server_url.set(database=name)) as engine:
+                migrate.upgrade(engine)
+            done.touch()
+    return name
+
+
+@pytest.fixture
+def database_url(server_url: URL, template: str) -> Iterator[URL]:
+    """The URL of a fresh, migrated, empty database of this test's own."""
+    with database_on(server_url, template) as url:
+        yield url
+
+
+@pytest.fixture
+def database(database_url: URL) -> Iterator[Engine]:
+    """An engine on this test's own migrated, empty database."""
+    with engine_on(database_url) as engine:
+        yield engine
+
+
+@pytest.fixture
+def connection(database: Engine) -> Iterator[Connection]:
+    """A connection to this test's own database, in a transaction that is never committed."""
+    with database.connect() as connection:
+        yield connection
+
+
+@pytest.fixture
+def blank_url(server_url: URL) -> Iterator[URL]:
+    """The URL of a database of this test's own with nothing in it, not even the schema."""
+    with database_on(server_url, "template0") as url:
+        yield url
+
+
+@pytest.fixture
+def blank(blank_url: URL) -> Iterator[Engine]:
+    """An engine on a database with nothing in it."""
+    with engine_on(blank_url) as engine:
+        yield engine
+
+
+@contextmanager
+def database_on(server: URL, template: str) -> Iterator[URL]:
+    """A database of its own, cloned from `template`, which is dropped after."""
+    name = f"bandshift_test_{uuid4().hex}"
+    create_database(server, name, template)
+    yield server.set(database=name)
+    drop_database(server, name)
+
+
+@contextmanager
+def engine_on(url: URL) -> Iterator[Engine]:
+    """An engine as the program makes it, disposed of after."""
+    engine = make_engine(url)
+    yield engine
+    engine.dispose()
+
+
+def create_database(server: URL, name: str, template: str = "template0") -> None:
+    _run(server, sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template)))
+
+
+def drop_database(server: URL, name: str) -> None:
+    _run(server, sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def _run(server: URL, statement: sql.Composed) -> None:
+    dsn = server.set(drivername="postgresql").render_as_string(hide_password=False)
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute(statement)
