@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import quote, quote_plus, unquote, unquote_plus
 
 import psycopg
+from psycopg import errors
 from sqlalchemy import URL, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
@@ -130,12 +131,12 @@ def scratch_engine() -> Iterator[Engine]:
 
 @contextmanager
 def _engine(url: URL) -> Iterator[Engine]:
-    """An engine, disposed of after; a server that is away is told in one line."""
+    """An engine, disposed of after; a server that is away, or refuses, is told in one line."""
     engine = make_engine(url)
     try:
         yield engine
-    except DBAPIError as error:
-        foreseen = _unavailable(error, url)
+    except (DBAPIError, psycopg.Error) as error:
+        foreseen = _foreseen(error, url)
         if foreseen is None:
             raise
         raise foreseen from None
@@ -143,18 +144,26 @@ def _engine(url: URL) -> Iterator[Engine]:
         engine.dispose()
 
 
-def _unavailable(error: DBAPIError, url: URL) -> BandshiftError | None:
-    """What to tell the user if this error says that the server could not be reached, or was lost."""
-    if not isinstance(error.orig, psycopg.OperationalError):
-        return None
-    said = blot_out("; ".join(line.strip() for line in str(error.orig).splitlines() if line.strip()), url)
-    if error.statement is None:
-        return DatabaseUnavailable(f"the database cannot be reached: {said.removeprefix('connection failed: ')}")
-    if error.connection_invalidated:
-        return DatabaseUnavailable(
-            f"the connection to the database was lost, and what had not been committed with it: {said}"
-        )
-    return None
+def _foreseen(error: DBAPIError | psycopg.Error, url: URL) -> BandshiftError | None:
+    """What to tell the user of an error that is not a bug of ours."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    said = blot_out("; ".join(line.strip() for line in str(cause).splitlines() if line.strip()), url)
+    match cause:
+        case errors.InsufficientPrivilege():
+            return Mistake(f"the database refuses its user: {said}")
+        case errors.DiskFull():
+            return DatabaseUnavailable(f"the database has no room left: {said}")
+        case errors.AdminShutdown() | errors.CrashShutdown() | errors.CannotConnectNow():
+            return DatabaseUnavailable(_LOST + said)
+        case psycopg.OperationalError(sqlstate=None):  # it is not the server that speaks
+            is_lost = not isinstance(error, DBAPIError) or error.connection_invalidated
+            away = "the database cannot be reached: "
+            return DatabaseUnavailable((_LOST if is_lost else away) + said.removeprefix("connection failed: "))
+        case _:
+            return None
+
+
+_LOST = "the connection to the database was lost, and with it what was not committed: "
 
 
 def blot_out(text: str, url: URL) -> str:

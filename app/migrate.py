@@ -116,10 +116,10 @@ def _foreseen(error: DBAPIError) -> BandshiftError | DBAPIError:
     """What to tell the user about an error that the database raised in a migration; a bug stays what it is."""
     match error.orig:
         case errors.DuplicateTable():
-            name = (error.orig.diag.message_primary or "").split('"')[1:2]
+            said = error.orig.diag.message_primary
             return Mistake(
-                f"the database already has a table {' '.join(name)!r} that is not bandshift's: give bandshift a "
-                "schema of its own (CREATE SCHEMA bandshift, and ?options=-csearch_path%3Dbandshift at the end of DATABASE_URL)"
+                f"{said}, and it is not bandshift's: give bandshift a schema of its own (CREATE SCHEMA bandshift, and "
+                "?options=-csearch_path%3Dbandshift at the end of DATABASE_URL)"
             )
         case errors.InsufficientPrivilege():
             return Mistake(f"the database's user may not make tables: {error.orig.diag.message_primary}")
