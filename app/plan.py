@@ -163,6 +163,11 @@ class Plan:
         return (decision for decision in self.decisions if decision.outcome == outcome)
 
     @property
+    def changes(self) -> bool:
+        """Whether any account would change its band or its owner."""
+        return bool(self.owner_changes) or any(True for _ in self.of("move"))
+
+    @property
     def tripped(self) -> tuple[Verdict, ...]:
         """The guards that stop this plan."""
         return tuple(verdict for verdict in self.verdicts if verdict.tripped)

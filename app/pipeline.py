@@ -1,0 +1,208 @@
+"""One run, from facts to effect: plan, guard, apply. Each step is a module; their order and transactions are here.
+
+A dry run is the same plan, made in a READ ONLY transaction of one snapshot, and nothing after it. A run that applies
+works in one READ COMMITTED transaction: the lock, the plan, the ledger's row and the effect are kept together or not
+at all. What stops it is written to the ledger in a transaction of its own.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from time import monotonic
+from typing import Any, Literal
+from uuid import UUID, uuid4
+
+import psycopg
+import structlog
+from sqlalchemy import Connection, Engine, func, literal, select
+from sqlalchemy.exc import DBAPIError
+
+from app import runs
+from app.apply import apply
+from app.decide import check_columns, decide, take_census
+from app.errors import Busy
+from app.feeds import read_feeds
+from app.guards import Findings, judge
+from app.owners import assign
+from app.plan import Plan
+from app.policy.model import Policy
+from app.report.summary import counts
+from app.roster import claims, read_roster
+from app.runs import Kind, Run, SlotDone
+
+Status = Literal["planned", "applied", "nothing", "blocked"]
+
+log = structlog.get_logger()
+
+_PLANNING = {"work_mem": "128MB", "hash_mem_multiplier": "2"}
+"""Settings of the run's transaction: its few statements pass over whole tables, and spilling them to disk is what is
+slow.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """What came of a run: a dry run is `planned` and has no id; `nothing` has no move and no change of owner to make.
+
+    A plan that its guards stop is `blocked`, and of a dry run too.
+    """
+
+    plan: Plan
+    run_id: UUID | None
+    status: Status
+
+
+def make_plan(connection: Connection, policy: Policy, as_of: datetime) -> Plan:
+    """The plan of a run at `as_of`, guards included, as the connection's transaction sees the tables.
+
+    Raises Mistake when the policy does not fit the live columns.
+    """
+    connection.execute(
+        select(*(func.set_config(name, value, literal(value=True)) for name, value in _PLANNING.items()))
+    )
+    check_columns(connection, policy)
+    census = take_census(connection, policy, as_of)
+    decisions = tuple(decide(connection, policy, as_of))
+    roster = read_roster(connection, policy, as_of)
+    pooled = frozenset(band.name for band in policy.bands if band.pooled)
+    owners = assign(pooled, roster.csms, claims(decisions, roster), as_of)
+    found = Findings(
+        as_of=as_of,
+        census=census,
+        decisions=decisions,
+        owner_changes=owners.changes,
+        books=owners.books,
+        feeds=read_feeds(connection, policy, as_of),
+        last_run=runs.last_run(connection, as_of),
+    )
+    return Plan(
+        as_of=as_of,
+        policy_name=policy.name,
+        policy_sha=policy.sha256,
+        decisions=decisions,
+        owner_changes=owners.changes,
+        waitlist=owners.waitlist,
+        books=owners.books,
+        census=census,
+        verdicts=judge(policy, found),
+        notes=owners.notes,
+    )
+
+
+def recompute(
+    engine: Engine, policy: Policy, as_of: datetime, *, dry_run: bool, kind: Kind = "manual", slot: date | None = None
+) -> RunResult:
+    """The run is made, or with `dry_run` only planned; the ledger has every run that set out to apply.
+
+    Raises Busy when another run is at work, SlotDone when the slot has its run, Mistake when `as_of` lies in the
+    future or before the last applied run (none of them is a run, so the ledger has no row), and StalePlan when the
+    tables changed under the plan. A guard raises nothing: see the result's status.
+    """
+    if dry_run:
+        return _preview(engine, policy, as_of)
+    run = Run(run_id=uuid4(), kind=kind, slot=slot, as_of=as_of, started_at=datetime.now(UTC))
+    with structlog.contextvars.bound_contextvars(run_id=str(run.run_id)):
+        return _Attempt(engine, policy, run).make()
+
+
+def _preview(engine: Engine, policy: Policy, as_of: datetime) -> RunResult:
+    started = monotonic()
+    with _transaction(engine, isolation_level="REPEATABLE READ", postgresql_readonly=True) as connection:
+        plan = make_plan(connection, policy, as_of)
+    status: Status = "blocked" if plan.tripped else "planned" if plan.changes else "nothing"
+    log.info("run.planned", duration_ms=_elapsed_ms(started), guards_tripped=len(plan.tripped), **counts(plan))
+    return RunResult(plan, None, status)
+
+
+@contextmanager
+def _transaction(engine: Engine, **options: Any) -> Iterator[Connection]:
+    """A connection in a transaction that commits at the end, and rolls back on an error.
+
+    What the driver raises where we use it directly, to stream and to copy, surfaces as SQLAlchemy's errors do.
+    """
+    with engine.connect() as connection, connection.execution_options(**options).begin():
+        try:
+            yield connection
+        except psycopg.Error as error:
+            broken = not connection.connection.is_valid or getattr(
+                connection.connection.driver_connection, "closed", True
+            )
+            if broken:
+                connection.invalidate(error)
+            raise DBAPIError.instance("COPY", None, error, psycopg.Error, connection_invalidated=broken) from error
+
+
+class _Attempt:
+    """One attempt to make a run, from the lock to the ledger."""
+
+    def __init__(self, engine: Engine, policy: Policy, run: Run) -> None:
+        self.engine, self.policy, self.run = engine, policy, run
+        self.started = monotonic()
+        self.admitted = False
+        self.plan: Plan | None = None
+        self.status: Status = "applied"
+
+    def make(self) -> RunResult:
+        """The run has its effect, or its row says why not."""
+        try:
+            plan = self._work()
+        except (Busy, SlotDone) as error:
+            log.info("run.busy" if isinstance(error, Busy) else "run.skipped")
+            raise
+        except BaseException as error:
+            if not self.admitted:
+                raise
+            plan = self._resolve(error)
+        if self.status == "blocked":
+            self._record_blocked(plan)
+            log.warning("run.blocked", guards=[verdict.guard for verdict in plan.tripped], **self._told(plan))
+        else:
+            log.info("run.applied", status=self.status, **self._told(plan))
+        return RunResult(plan, self.run.run_id, self.status)
+
+    def _work(self) -> Plan:
+        with _transaction(self.engine, isolation_level="READ COMMITTED") as connection:
+            runs.take_lock(connection)
+            runs.refuse_slot(connection, self.run.slot)
+            runs.refuse_as_of(connection, self.run.as_of, self.run.started_at)
+            self.admitted = True
+            self.plan = plan = make_plan(connection, self.policy, self.run.as_of)
+            if plan.tripped:
+                self.status = "blocked"
+                return plan
+            ended: Literal["applied", "nothing"] = "applied" if plan.changes else "nothing"
+            self.status = ended
+            runs.keep_policy(connection, self.policy, self.run.started_at)
+            runs.open_run(connection, self.run, plan, ended)
+            apply(connection, plan, self.policy, self.run.run_id)
+            runs.close_run(connection, self.run, **self._ending())
+            return plan
+
+    def _resolve(self, error: BaseException) -> Plan:
+        """The plan, if its commit succeeded and only the answer was lost; else the failure is recorded, and raised."""
+        try:
+            with _transaction(self.engine) as connection:
+                if self.plan is not None and runs.took_effect(connection, self.run.run_id):
+                    return self.plan
+                runs.keep_policy(connection, self.policy, self.run.started_at)
+                runs.record_failed(connection, self.run, self.policy.sha256, error=error, **self._ending())
+        except Exception as unrecorded:  # noqa: BLE001 - the first error is the one to raise; this one is only noted
+            log.error("run.unrecorded", error=runs.describe(unrecorded))  # noqa: TRY400 - a traceback may quote data
+        log.error("run.failed", error=runs.describe(error), duration_ms=_elapsed_ms(self.started))
+        raise error
+
+    def _record_blocked(self, plan: Plan) -> None:
+        with _transaction(self.engine) as connection:
+            runs.keep_policy(connection, self.policy, self.run.started_at)
+            runs.record_blocked(connection, self.run, plan, **self._ending())
+
+    def _ending(self) -> dict[str, Any]:
+        return {"duration_ms": _elapsed_ms(self.started), "finished_at": datetime.now(UTC)}
+
+    def _told(self, plan: Plan) -> dict[str, Any]:
+        return {"duration_ms": _elapsed_ms(self.started), "notes": len(plan.notes), **counts(plan)}
+
+
+def _elapsed_ms(started: float) -> int:
+    return round((monotonic() - started) * 1000)
