@@ -1,0 +1,239 @@
+"""The policy file as it is written: which tables and keys there are, and what kind of value each takes.
+
+Nothing here knows what a name refers to or what an expression means; that is `read`. Unknown keys are mistakes. The models are
+frozen, and their descriptions are the text of the published JSON Schema.
+"""
+
+from collections.abc import Mapping
+from datetime import time
+from decimal import Decimal
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictInt, StrictStr
+
+from app.policy.catalogue import Unit
+from app.policy.model import Measure
+
+MONEY_LIMIT = Decimal(10) ** 12
+DAYS_LIMIT = 3_660
+WEEKS_LIMIT = 52
+GRACE_LIMIT = 520
+
+
+def _decimal(value: Any) -> Any:
+    """A TOML number as a Decimal; anything else unchanged, for pydantic to refuse."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return Decimal(value)
+    if isinstance(value, (Decimal, float)) and not isinstance(value, bool):
+        return Decimal(str(value))
+    raise ValueError("should be a number, without quotes")
+
+
+def _list(value: Any) -> Any:
+    if not isinstance(value, (list, tuple)):
+        raise ValueError('should be a list, as in ["low", "high"]')
+    return tuple(value)
+
+
+def _tables(value: Any) -> Any:
+    if not isinstance(value, (list, tuple)):
+        raise ValueError("should be a list of tables, each under a heading in double brackets")
+    return tuple(value)
+
+
+def _off(value: Any) -> Any:
+    """None for `false`, which switches a guard off."""
+    if value is True:
+        raise ValueError("should be false, which switches it off, or its limits")
+    return None if value is False else value
+
+
+def _fact(value: Any) -> Any:
+    """A fact written as a bare expression."""
+    return {"expr": value} if isinstance(value, str) else value
+
+
+Number = Annotated[Decimal, BeforeValidator(_decimal, json_schema_input_type=float)]
+Money = Annotated[Number, Field(ge=0, le=MONEY_LIMIT)]
+Name = Annotated[StrictStr, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=40)]
+Text = Annotated[StrictStr, Field(min_length=1, max_length=2_000)]
+Line = Annotated[StrictStr, Field(min_length=1, max_length=300)]
+Names = Annotated[tuple[StrictStr, ...], BeforeValidator(_list, json_schema_input_type=list[str]), Field(min_length=1)]
+Days = Annotated[StrictInt, Field(ge=1, le=DAYS_LIMIT)]
+Weeks = Annotated[StrictInt, Field(ge=1, le=WEEKS_LIMIT)]
+Book = Annotated[StrictInt, Field(ge=1, le=1_000_000)]
+Ratio = Annotated[Number, Field(gt=0, le=1)]
+Buffer = Annotated[Number, Field(ge=0, lt=1)]
+
+
+class Shape(BaseModel):
+    """A table of the file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, title=None)
+
+
+class BandShape(Shape):
+    """A coverage band. The file lists them lowest first."""
+
+    name: Name
+    owner: Literal["pool", "named"] = Field(description="pool: a queue serves it; named: each account has a CSM")
+    accounts_per_csm: Book = Field(description="how many accounts one CSM carries: the size of a book")
+    cadence_days: Days | None = Field(
+        default=None, description="days between contacts; without it the band has no cadence"
+    )
+    staffing: Annotated[Number, Field(gt=0, le=100)] = Field(
+        default=Decimal(1), description="people per book, for the floor"
+    )
+    floor: Money | None = Field(default=None, description="the least value, written out instead of computed")
+
+
+class SegmentShape(Shape):
+    """Economics that differ for one segment."""
+
+    csm_cost: Annotated[Number, Field(gt=0, le=MONEY_LIMIT)] | None = None
+    cost_ratio: Ratio | None = None
+    buffer: Buffer | None = None
+    accounts_per_csm: Mapping[str, Book] = Field(default_factory=dict, description="by band")
+    floors: Mapping[str, Money] = Field(default_factory=dict, description="by band")
+
+
+class EconomicsShape(Shape):
+    """floor = csm_cost x staffing / cost_ratio / accounts_per_csm."""
+
+    currency: Annotated[StrictStr, Field(pattern=r"^[A-Z]{3}$")] = "USD"
+    csm_cost: Annotated[Number, Field(gt=0, le=MONEY_LIMIT)] | None = Field(
+        default=None, description="a CSM's cost per year"
+    )
+    cost_ratio: Ratio | None = Field(default=None, description="the share of the value that coverage may cost")
+    buffer: Buffer = Field(default=Decimal("0.15"), description="how far under its floor a band is kept, as a share")
+    value: Text = Field(
+        default="arr + coalesce(expansion_arr, 0)", description="what an account is worth, as an expression"
+    )
+    segments: Mapping[str, SegmentShape] = Field(default_factory=dict)
+
+
+class SignalShape(Shape):
+    """A number derived from an account's signals of one kind."""
+
+    kind: Line
+    measure: Measure
+    within_days: Days | None = None
+    until_days_ago: Annotated[StrictInt, Field(ge=0, le=DAYS_LIMIT)] | None = None
+    days_ago: Days | None = None
+    event: StrictBool | None = Field(default=None, description="whether only signals since the last band change count")
+    unit: Unit | None = None
+
+
+class FactShape(Shape):
+    """A name for an expression."""
+
+    expr: Text
+    unit: Unit | None = None
+
+
+class RuleShape(Shape):
+    """A named condition with a move. Rules are tried in order."""
+
+    name: Name
+    move: Literal["graduate", "demote", "intervene"]
+    when: Text = Field(description="a condition over facts")
+    because: Line = Field(description="the reason, part of a sentence, with facts in braces")
+    to: StrictStr = Field(description="a band, or earned_band, next or previous")
+    from_: Names | None = Field(default=None, alias="from", description="the bands it applies in")
+    segments: Names | None = Field(default=None, description="the segments it applies to; without it, to all")
+    except_segments: Names | None = Field(default=None, description="the segments it does not apply to")
+    enabled: StrictBool = True
+    confirm_weeks: Weeks = Field(default=1, description="weekly runs in a row on which it must hold")
+    min_stay_weeks: Annotated[StrictInt, Field(ge=0, le=GRACE_LIMIT)] | None = Field(
+        default=None, description="weeks in a band"
+    )
+    protect_when: Text | None = Field(default=None, description="a condition that makes the move a review")
+    overrides_hold: StrictBool | None = Field(
+        default=None, description="lifts what a demotion holds down; needs a fresh signal"
+    )
+    despite: Names | None = Field(default=None, description="demotions that do not stand against it")
+    grace_weeks: Annotated[StrictInt, Field(ge=1, le=GRACE_LIMIT)] | None = Field(
+        default=None, description="weeks without those"
+    )
+    for_weeks: Annotated[StrictInt, Field(ge=1, le=GRACE_LIMIT)] | None = Field(
+        default=None, description="the longest it lasts"
+    )
+
+
+class ShareShape(Shape):
+    """A limit: the larger of a count and a share of the whole."""
+
+    share: Annotated[Number, Field(ge=0, le=1)]
+    at_least: Annotated[StrictInt, Field(ge=0, le=1_000_000_000)] = 0
+
+
+Limit = Annotated[
+    ShareShape | None,
+    BeforeValidator(_off, json_schema_input_type=ShareShape | Literal[False]),
+    Field(validate_default=False),
+]
+
+
+def _share(share: str, at_least: int = 0) -> ShareShape:
+    return ShareShape(share=Decimal(share), at_least=at_least)
+
+
+class GuardsShape(Shape):
+    """The limits that stop a plan; `false` switches one off."""
+
+    moved_accounts: Limit = _share("0.10", 25)
+    moved_arr: Limit = _share("0.15")
+    csm_book: Limit = _share("0.34", 10)
+    shrunken_input: Limit = _share("0.10", 25)
+    missing_facts: Limit = _share("0.25", 25)
+    fewest_accounts: Annotated[
+        Annotated[StrictInt, Field(ge=0, le=1_000_000_000)] | None,
+        BeforeValidator(_off, json_schema_input_type=int | Literal[False]),
+    ] = 1
+    stale_after_days: Annotated[Days | None, BeforeValidator(_off, json_schema_input_type=int | Literal[False])] = 10
+
+
+WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+
+
+def _time(value: Any) -> Any:
+    """A time of day, written "06:00" or as TOML's own."""
+    if isinstance(value, time):
+        return value
+    if isinstance(value, str) and len(value) == len("06:00"):
+        try:
+            return time.fromisoformat(value)
+        except ValueError:
+            pass
+    raise ValueError('should be a time of day, as in "06:00"')
+
+
+class CalendarShape(Shape):
+    """When the weekly run is due, on the wall clock of a place."""
+
+    weekday: Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"] = "monday"
+    at: Annotated[time, BeforeValidator(_time, json_schema_input_type=str)] = time(6)
+    time_zone: StrictStr = "UTC"
+
+
+class PolicyShape(Shape):
+    """A policy of bandshift."""
+
+    name: Annotated[StrictStr, Field(min_length=1, max_length=60)]
+    bands: Annotated[tuple[BandShape, ...], BeforeValidator(_tables, json_schema_input_type=list[BandShape])] = Field(
+        min_length=2, description="the coverage bands, lowest first"
+    )
+    economics: EconomicsShape = Field(default_factory=EconomicsShape)
+    attributes: Mapping[str, Literal["number", "text", "boolean", "date", "timestamp"]] = Field(
+        default_factory=dict, description="your own columns, read from accounts.attributes"
+    )
+    signals: Mapping[str, SignalShape] = Field(default_factory=dict)
+    facts: Mapping[str, Annotated[FactShape, BeforeValidator(_fact, json_schema_input_type=str | FactShape)]] = Field(
+        default_factory=dict
+    )
+    rules: Annotated[tuple[RuleShape, ...], BeforeValidator(_tables, json_schema_input_type=list[RuleShape])] = ()
+    guards: GuardsShape = Field(default_factory=GuardsShape)
+    calendar: CalendarShape = Field(default_factory=CalendarShape)
+    cases: Annotated[
+        tuple[dict[str, Any], ...], BeforeValidator(_tables, json_schema_input_type=list[dict[str, Any]])
+    ] = Field(default=(), description="examples: facts in, band and rule out")
