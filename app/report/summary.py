@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Generic, TypeVar
 
-from app.plan import Book, Decision, Flow, Plan, Waiting
+from app.plan import Book, Decision, Flow, OwnerChange, Plan, Waiting
 from app.policy.model import Policy
 
 Item = TypeVar("Item")
@@ -59,6 +59,7 @@ class Summary:
     pending: Head[Decision]
     reviews: Head[Decision]
     contested: Head[Decision]
+    reassigned: Head[OwnerChange]
     waitlist: Head[Waiting]
     books: Head[Book]
 
@@ -74,7 +75,8 @@ class Summary:
         noted = (
             decision.account_id for head in (self.pending, self.reviews, self.contested) for decision in head.shown
         )
-        return frozenset((*moved, *noted, *(waiting.account_id for waiting in self.waitlist.shown)))
+        reassigned = (change.account_id for change in self.reassigned.shown)
+        return frozenset((*moved, *noted, *reassigned, *(waiting.account_id for waiting in self.waitlist.shown)))
 
     @property
     def csm_ids(self) -> frozenset[str]:
@@ -91,6 +93,7 @@ def summarise(plan: Plan, policy: Policy, limit: int | None) -> Summary:
         pending=_by_value(plan.of("pending"), limit),
         reviews=_by_value(plan.of("review"), limit),
         contested=_by_value(plan.of("contested"), limit),
+        reassigned=_reassigned(plan, limit),
         waitlist=_head(plan.waitlist, limit, key=lambda waiting: (waiting.since, waiting.account_id)),
         books=_changed_books(plan.books, limit),
     )
@@ -163,6 +166,13 @@ def _groups(plan: Plan, policy: Policy, limit: int | None) -> tuple[Group, ...]:
         )
         for key in sorted(grouped, key=position)
     )
+
+
+def _reassigned(plan: Plan, limit: int | None) -> Head[OwnerChange]:
+    """The changes of owner of accounts that stay in their band, the most valuable first."""
+    moved = {decision.account_id for decision in plan.of("move")} if plan.owner_changes else set()
+    staying = [change for change in plan.owner_changes if change.account_id not in moved]
+    return _head(staying, limit, key=lambda change: (change.value is None, -(change.value or 0), change.account_id))
 
 
 def _by_value(decisions: Iterable[Decision], limit: int | None) -> Head[Decision]:

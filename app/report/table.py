@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import IO
 
 from app.figures import counted, money, short_money
-from app.plan import Book, Decision, Plan, Verdict
+from app.plan import Book, Decision, OwnerChange, Plan, Verdict
 from app.policy.model import Policy
 from app.reasons import because
 from app.report.names import Names
@@ -46,12 +46,14 @@ def write_table(
     _flows(page, policy, summary)
     for group in summary.groups:
         _group(page, policy, group, names)
+    _reassigned(page, policy, summary.reassigned, names)
     _books(page, policy, summary.books, names)
     _waitlist(page, policy, plan.as_of, summary, names)
     _decisions(page, policy, "Pending, to be confirmed by the next runs", summary.pending, names)
     _decisions(page, policy, "For review, protected from moving by themselves", summary.reviews, names)
     _decisions(page, policy, "Contested, rules pull both ways and nothing moves", summary.contested, names)
     _missing(page, plan)
+    _notes(page, plan.notes)
     _guards(page, plan.verdicts)
     page.line()
     page.paragraph(ending, style="bold")
@@ -144,6 +146,26 @@ def _group(page: Page, policy: Policy, group: Group, names: Names) -> None:
     ]
     page.table(columns, rows)
     _cut(page, group.moves.left_out)
+
+
+def _reassigned(page: Page, policy: Policy, changes: Head[OwnerChange], names: Names) -> None:
+    if not changes.total:
+        return
+    page.heading(f"New owners in the same band: {counted(changes.total, 'account')}")
+    rows = [
+        Row(
+            (
+                change.account_id,
+                names.accounts.get(change.account_id, ""),
+                f"{change.from_owner_id or 'the pool'} -> {change.to_owner_id or 'the pool'}",
+                _money(change.value, policy),
+            ),
+            note=f"{change.reason[:1].upper()}{change.reason[1:]}.",
+        )
+        for change in changes.shown
+    ]
+    page.table([Column("Account"), Column("Name", flexible=True), Column("Owner"), Column("Value", right=True)], rows)
+    _cut(page, changes.left_out)
 
 
 def _books(page: Page, policy: Policy, books: Head[Book], names: Names) -> None:
@@ -252,18 +274,26 @@ def _share(part: int, whole: int) -> str:
     return "under 1%" if part * 100 < whole else f"{part * 100 // whole}%"
 
 
+def _notes(page: Page, notes: Sequence[str]) -> None:
+    if notes:
+        page.heading("What could not be done as asked")
+    for note in notes:
+        page.paragraph(note, indent=2)
+
+
 def _guards(page: Page, verdicts: Sequence[Verdict]) -> None:
     if not verdicts:
         return
     page.heading("Guards")
     rows = [
         Row(
-            ("STOP" if verdict.tripped else "ok", verdict.guard, verdict.detail),
+            ("STOP" if verdict.tripped else "ok", verdict.guard),
+            note=verdict.detail,
             style="red" if verdict.tripped else None,
         )
         for verdict in verdicts
     ]
-    page.table([Column(""), Column("Guard"), Column("Found")], rows)
+    page.table([Column(""), Column("")], rows)
 
 
 def _cut(page: Page, left_out: int) -> None:

@@ -1,0 +1,63 @@
+"""Where a command's data goes: to stdout, or to a file that appears whole or not at all."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from app.errors import Mistake
+
+
+@contextmanager
+def open_output(path: Path | None) -> Iterator[IO[str]]:
+    """A stream to write to: stdout for None.
+
+    A file is written beside its place and moved there at the end, so that a reader never sees half of it and an error
+    leaves what was there before. It is opened before anything else happens: raises Mistake at once if it cannot be.
+    """
+    if path is None:
+        with _stdout() as out:
+            yield out
+    elif path.exists() and not path.is_file() and not path.is_dir():  # a pipe or a device has no halves
+        with _opened(path, "w") as out:
+            yield out
+    else:
+        with _replaced(path) as out:
+            yield out
+
+
+@contextmanager
+def _stdout() -> Iterator[IO[str]]:
+    """Stdout, flushed; a reader who goes away, as `head` does, ends the writing and nothing else."""
+    try:
+        yield sys.stdout
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # What is still buffered would raise again when Python flushes on its way out.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@contextmanager
+def _replaced(path: Path) -> Iterator[IO[str]]:
+    if path.is_dir():
+        raise Mistake(f"--output {path} is a folder; name a file in it")
+    place = path.resolve()
+    beside = place.with_name(f".{place.name}.{os.getpid()}.part")
+    try:
+        with _opened(beside, "x") as out:
+            yield out
+            out.flush()
+            os.fsync(out.fileno())
+        beside.replace(place)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _opened(path: Path, mode: str) -> IO[str]:
+    try:
+        return path.open(mode, encoding="utf-8", newline="")
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+        raise Mistake(f"--output {path} cannot be written: {why}") from error
