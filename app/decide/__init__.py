@@ -14,13 +14,15 @@ from sqlalchemy import Connection, Select, select
 
 from app.decide import judge, outcome
 from app.decide.book import Question, joined, placed, valued
+from app.decide.census import take_census
+from app.decide.columns import check_columns
 from app.decide.layers import Rows
 from app.decide.sources import LIVE, Sources
 from app.decide.stream import stream_rows
 from app.plan import Decision
 from app.policy.model import Policy
 
-__all__ = ["LIVE", "Sources", "decide", "decision_statement"]
+__all__ = ["LIVE", "Sources", "check_columns", "decide", "decision_statement", "take_census"]
 
 
 def decision_statement(policy: Policy, as_of: datetime, sources: Sources = LIVE) -> Select[Any]:
@@ -31,7 +33,7 @@ def decision_statement(policy: Policy, as_of: datetime, sources: Sources = LIVE)
     book = book.plus(lambda rows: placed(ask, rows), name="placed", fenced=False)
     book = book.plus(lambda rows: [judge.stage(ask, rows).label("stage")], name="staged", fenced=False)
     candidates = Rows(
-        select(*book.values()).select_from(book.source).where(judge.is_candidate(ask, book)).cte("candidates").prefix_with()
+        select(*book.values()).select_from(book.source).where(judge.is_candidate(ask, book)).cte("candidates")
     )
     judged = (
         candidates.plus(lambda rows: judge.conditions(ask, rows), name="conditions")

@@ -4,7 +4,7 @@ The row joins the account, its place in `coverage`, its signal facts and a pin t
 `f_<fact>`; bands are ranks. `docs/deciding.md` says what each fact and lens means.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -24,7 +24,6 @@ from sqlalchemy import (
     func,
     literal,
     null,
-    or_,
     select,
 )
 from sqlalchemy.dialects.postgresql import JSONB
@@ -33,9 +32,7 @@ from app.decide.expressions import DAY_S, Reader, compile_expression
 from app.decide.facts import FactsRead, account_column, attribute_column, signal_column
 from app.decide.signals import Reading, aggregate_signals, column_of
 from app.decide.sources import Sources
-from app.policy.catalogue import ACCOUNT_FACTS
-from app.policy.expressions import Type
-from app.policy.model import Band, Policy
+from app.policy.model import Floors, Policy
 from app.tables import Instant
 
 Column = ColumnElement[Any]
@@ -83,8 +80,7 @@ class Question:
 
     def name_of(self, rank: Column) -> Column:
         """The name of the band of this rank; NULL for NULL."""
-        names = literal([band.name for band in self.policy.bands], ARRAY(Text))
-        return cast(names[rank + 1], Text)
+        return at_rank(rank, [band.name for band in self.policy.bands], Text())
 
     def before(self, span: timedelta, moment: Column) -> Column:
         """Whether less than `span` has passed since `moment` at `as_of`."""
@@ -105,7 +101,9 @@ def joined(ask: Question, readings: tuple[tuple[Any, Reading], ...]) -> Select[A
     account_id = func.coalesce(accounts.c.account_id, coverage.c.account_id)
     columns: list[Column] = [
         account_id.label("account_id"),
-        and_(accounts.c.account_id.is_not(None), func.coalesce(accounts.c.status, "active") == "active").label("is_active"),
+        and_(accounts.c.account_id.is_not(None), func.coalesce(accounts.c.status, "active") == "active").label(
+            "is_active"
+        ),
         *(accounts.c[name] for name in ("segment", "region", "language", "currency")),
         account_column("arr", accounts.c.arr).label("arr"),
         *(coverage.c[name] for name in COVERAGE_COLUMNS),
@@ -147,9 +145,11 @@ def valued(ask: Question, rows: Columns) -> list[Column]:
 
 def placed(ask: Question, rows: Columns) -> list[Column]:
     """The columns that need the value: `earned_rank`, the present and the own band's rank, and `f_value_rank` if it is read."""
-    own = case((rows["intervention"].is_not(None), func.coalesce(rows["intervention_from"], rows["band"])), else_=rows["band"])
-    thresholds = per_segment(ask, rows, lambda floors: floors.floor[1:])
-    columns = [
+    own = case(
+        (rows["intervention"].is_not(None), func.coalesce(rows["intervention_from"], rows["band"])), else_=rows["band"]
+    )
+    thresholds = per_segment(ask, rows, lambda floors: literal(list(floors.floor[1:]), ARRAY(Numeric)))
+    columns: list[Column] = [
         func.width_bucket(rows["value"], thresholds, type_=Integer()).label("earned_rank"),
         ask.rank_of(rows["band"]).label("present_rank"),
         ask.rank_of(own).label("own_rank"),
@@ -162,11 +162,16 @@ def placed(ask: Question, rows: Columns) -> list[Column]:
     return columns
 
 
-def per_segment(ask: Question, rows: Columns, amounts: Callable[[Any], tuple[Decimal, ...]]) -> Column:
-    """An array of amounts by rank, for the account's segment."""
-    arrays = {segment: literal(list(amounts(floors)), ARRAY(Numeric)) for segment, floors in ask.policy.floors.items()}
-    branches = [(rows["segment"] == segment, array) for segment, array in arrays.items() if segment is not None]
-    return case(*branches, else_=arrays[None]) if branches else arrays[None]
+def per_segment(ask: Question, rows: Columns, amount: Callable[[Floors], Column]) -> Column:
+    """What `amount` makes of the floors of the account's segment."""
+    amounts = {segment: amount(floors) for segment, floors in ask.policy.floors.items()}
+    branches = [(rows["segment"] == segment, column) for segment, column in amounts.items() if segment is not None]
+    return case(*branches, else_=amounts[None]) if branches else amounts[None]
+
+
+def at_rank(rank: Column, values: Sequence[Any], type_: Any) -> Column:
+    """The value at the rank; NULL for NULL."""
+    return case(*((rank == place, literal(value, type_)) for place, value in enumerate(values)), else_=null())
 
 
 @dataclass(frozen=True)
@@ -195,7 +200,7 @@ class Lens:
             case "demotion_floor":
                 return self._amount(lambda floors: floors.demotion)
             case "cadence_days":
-                return self._cadence()
+                return at_rank(self.rank, [band.cadence_days for band in self.ask.policy.bands], Numeric())
             case "weeks_in_band":
                 return literal(0, Numeric) if self.kind == "entry" else _whole(self._since("band_since"), 7)
             case "quiet_days":
@@ -217,12 +222,8 @@ class Lens:
             return literal(0, Numeric) if fact.measure == "count" else cast(null(), Numeric)
         return self.rows[f"f_{column_of(fact, 'fresh' if self.kind == 'now' else 'all')}"]
 
-    def _amount(self, amounts: Callable[[Any], tuple[Decimal, ...]]) -> Column:
-        return cast(per_segment(self.ask, self.rows, amounts)[self.rank + 1], Numeric)
-
-    def _cadence(self) -> Column:
-        cadences = [band.cadence_days for band in self.ask.policy.bands]
-        return cast(literal(cadences, ARRAY(Integer))[self.rank + 1], Numeric)
+    def _amount(self, amounts: Callable[[Floors], Sequence[Decimal]]) -> Column:
+        return per_segment(self.ask, self.rows, lambda floors: at_rank(self.rank, amounts(floors), Numeric()))
 
     def _quiet_days(self) -> Column:
         engaged = self.rows["f_last_engaged_at"]

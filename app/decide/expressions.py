@@ -169,7 +169,8 @@ def _(expression: Call, reader: Reader) -> Column:
             decimals = cast(arguments[1], Integer) if len(arguments) > 1 else literal(0, Integer)
             return func.round(arguments[0], decimals, type_=Numeric())
         case name:
-            return getattr(func, name)(*arguments, type_=SQL_TYPES[expression.type])
+            called: Column = getattr(func, name)(*arguments, type_=SQL_TYPES[expression.type])
+            return called
 
 
 def days_since(type_: Type, moment: Column, reader: Reader) -> Column:

@@ -5,6 +5,7 @@ weekly run must not die of one row.
 """
 
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import cached_property
 from string import Formatter
 from typing import Any
@@ -20,7 +21,7 @@ from app.tables import Instant
 
 Column = ColumnElement[Any]
 
-_SANE = 10**30
+_SANE = Decimal(10) ** 30
 _NUMBER = r"^\s*[+-]?\d{1,18}(\.\d{1,18})?\s*$"
 _DATE = r"^\d{4}-\d{2}-\d{2}$"
 _TIMESTAMP = r"^\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}(:\d{2}(\.\d+)?)?([zZ]|[+-]\d{2}(:?\d{2})?)?)?$"
@@ -129,7 +130,7 @@ def signal_column(fact: SignalFact, reading: Reading, signal_facts: Any) -> Colu
 
 
 def _sane(number: Column) -> Column:
-    return case((number.between(-_SANE, _SANE), number))
+    return case((number.between(literal(-_SANE, Numeric), literal(_SANE, Numeric)), number))
 
 
 def _datetime(item: Column) -> Column:

@@ -126,7 +126,9 @@ def _by_name(name: Column, rules: Sequence[Rule], lens: Lens) -> Column:
 
 def _nothing_new(ask: Question, rows: Rows) -> Column:
     newer = func.coalesce(rows["newest_signal_at"] > rows["band_since"], false())
-    return case((rows["fell_with"].is_not(None), and_(not_(newer), rows["fell_with"] == fingerprint(ask, rows))), else_=false())
+    return case(
+        (rows["fell_with"].is_not(None), and_(not_(newer), rows["fell_with"] == fingerprint(ask, rows))), else_=false()
+    )
 
 
 def looks(ask: Question, rows: Rows) -> list[Column]:
@@ -208,7 +210,7 @@ def safe_targets(ask: Question, rows: Rows) -> list[Column]:
 def results(ask: Question, rows: Rows) -> list[Column]:
     """r_ of every rule, and `counted`, the pending counts after this run."""
     now = Lens(ask, rows, "now", rows["own_rank"])
-    columns = []
+    columns: list[Column] = []
     for rule in ask.policy.rules:
         said = rows[f"c_{rule.name}"]
         what = case(*_judged(ask, rows, rule, now), else_=FIRED)
@@ -228,7 +230,9 @@ def _judged(ask: Question, rows: Rows, rule: Rule, now: Lens) -> list[tuple[Colu
         for graduation in ask.policy.graduations:
             if rule.name in graduation.despite and graduation.grace_weeks:
                 grace = ask.before(timedelta(weeks=graduation.grace_weeks), rows["band_since"])
-                pairs.append((and_(rows["band_rule"] == graduation.name, grace), f"blocked by grace of {graduation.name}"))
+                pairs.append(
+                    (and_(rows["band_rule"] == graduation.name, grace), f"blocked by grace of {graduation.name}")
+                )
     if rule.move == "graduate":
         pairs.append((rows["nothing_new"], NOTHING_NEW))
         pairs.append((rows[f"s_{rule.name}"].is_(None), literal("blocked by ") + rows[f"b_{rule.name}"]))
@@ -274,8 +278,8 @@ def by_rule(rows: Rows, name: Column, rules: Iterable[Rule], prefix: str, empty:
 def picks(ask: Question, rows: Rows) -> list[Column]:
     """The first rule of each kind that fired, is in review, or is pending."""
     policy = ask.policy
+    columns: list[Column] = []
     kinds = (("i", policy.interventions), ("d", policy.demotions), ("g", policy.graduations))
-    columns = []
     for kind, rules in kinds:
         columns.append(first(rows, rules, FIRED).label(f"fired_{kind}"))
         columns.append(first(rows, rules, REVIEW).label(f"review_{kind}"))

@@ -70,7 +70,12 @@ def outcomes(ask: Question, rows: Rows) -> list[Column]:
         (stage == "pin", "move", literal("pin"), literal("pin")),
         (stage == "enter", "move", literal("enter"), literal("entry")),
         (stage == "unknown", "move", literal("settle"), literal("entry")),
-        (and_(ends, rests == present), "move", literal("settle"), case((by_merit, fired_g), else_=rows["intervention"])),
+        (
+            and_(ends, rests == present),
+            "move",
+            literal("settle"),
+            case((by_merit, fired_g), else_=rows["intervention"]),
+        ),
         (and_(ends, by_merit, rests > present), "move", literal("graduate"), fired_g),
         (ends, "move", literal("return"), rows["intervention"]),
         (and_(rules, fired_i.is_not(None)), "move", literal("intervene"), fired_i),
@@ -199,7 +204,9 @@ def _state(ask: Question, rows: Rows) -> Column:
     """The columns of `coverage` after the decision, NULL and false left out: the table of `docs/deciding.md`."""
     move, moves = rows["move"], rows["outcome"] == "move"
     starts_over = and_(moves, move.in_(["pin", "enter", "leave"]))
-    clears_hold = and_(moves, or_(move.in_(["pin", "enter", "leave", "settle"]), and_(move == "graduate", _reaches(ask, rows))))
+    clears_hold = and_(
+        moves, or_(move.in_(["pin", "enter", "leave", "settle"]), and_(move == "graduate", _reaches(ask, rows)))
+    )
     demotes, lifts = and_(moves, move == "demote"), and_(moves, move == "intervene")
     spent = case(
         (starts_over, null()),

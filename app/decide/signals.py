@@ -10,9 +10,10 @@ instead of a sort per fact, exact, and total, since of two values at one instant
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any, Literal
 
-from sqlalchemy import ARRAY, BigInteger, ColumnElement, Numeric, Select, and_, cast, func, literal, or_, select
+from sqlalchemy import ARRAY, BigInteger, ColumnElement, Numeric, Select, and_, cast, func, literal, select
 from sqlalchemy.dialects.postgresql import array
 
 from app.decide.expressions import DAY_S
@@ -25,7 +26,7 @@ Column = ColumnElement[Any]
 
 _MICROS_PER_S = 1_000_000.0
 _VALUE_SCALE = 10_000
-_VALUE_LIMIT = 100_000_000_000_000
+_VALUE_LIMIT = Decimal(10) ** 14
 """Values of this size or more do not fit the ten-thousandths of a bigint, and are no seats, usage or money: missing."""
 
 
@@ -34,11 +35,10 @@ def column_of(fact: SignalFact, reading: Reading) -> str:
     return f"{fact.name}__{reading}" if fact.event else fact.name
 
 
-
 def aggregate_signals(
     wanted: Iterable[tuple[SignalFact, Reading]], kinds: Iterable[str], sources: Sources, as_of: datetime
 ) -> Select[Any]:
-    """One row per account with a signal that the policy reads: a column per wanted fact and reading, and `newest_signal_at`."""
+    """One row per account with a signal that the policy reads: the wanted facts, and `newest_signal_at`."""
     wanted = sorted(set(wanted), key=lambda pair: (pair[0].name, pair[1]))
     signals, coverage = sources.account_signals, sources.coverage
     signal = signals.c
@@ -71,13 +71,15 @@ def _aggregate(fact: SignalFact, reading: Reading, sources: Sources, as_of: date
         age = literal(as_of, Instant) - func.max(signal.occurred_at).filter(and_(*window))
         return cast(func.floor(func.date_part("epoch", age) / literal(float(DAY_S))), Numeric)
     # NaN is greater than every number, so this keeps it out too.
-    window.append(signal.value.between(-_VALUE_LIMIT, _VALUE_LIMIT))
+    window.append(signal.value.between(literal(-_VALUE_LIMIT, Numeric), literal(_VALUE_LIMIT, Numeric)))
     if fact.measure in ("latest", "value_ago"):
-        return _latest(signal).filter(and_(*window))[2] / literal(_VALUE_SCALE, Numeric)
-    return getattr(func, fact.measure)(signal.value).filter(and_(*window))
+        newest: Column = _latest(signal).filter(and_(*window))[2]
+        return newest / literal(_VALUE_SCALE, Numeric)
+    total: Column = getattr(func, fact.measure)(signal.value).filter(and_(*window))
+    return total
 
 
 def _latest(signal: Any) -> Any:
-    at = cast(func.date_part("epoch", signal.occurred_at) * literal(_MICROS_PER_S), BigInteger)
-    scaled = cast(signal.value * literal(_VALUE_SCALE, Numeric), BigInteger)
-    return func.max(array([at, scaled], type_=BigInteger), type_=ARRAY(BigInteger))
+    at: Column = cast(func.date_part("epoch", signal.occurred_at) * literal(_MICROS_PER_S), BigInteger)
+    scaled: Column = cast(signal.value * literal(_VALUE_SCALE, Numeric), BigInteger)
+    return func.max(array([at, scaled]), type_=ARRAY(BigInteger))
