@@ -2,8 +2,9 @@
 
     accounts + coverage + signals + pins --joined--> book --is_candidate--> candidates --judged--> decisions
 
-The book has a row for every account and stays in the database. A cheap condition keeps the candidates, the few accounts of
-which some rule has something to say; only those go through the layers that judge them. `docs/deciding.md` is the contract.
+The book has a row for every account and stays in the database. A cheap condition keeps the candidates, the few accounts
+of which some rule has something to say; only those go through the layers that judge them. `docs/deciding.md` is the
+contract.
 """
 
 from collections.abc import Iterator
@@ -54,7 +55,7 @@ def decision_statement(policy: Policy, as_of: datetime, sources: Sources = LIVE)
 
 
 def decide(connection: Connection, policy: Policy, as_of: datetime, sources: Sources = LIVE) -> Iterator[Decision]:
-    """The decisions of one run, ordered by account id, streamed: accounts that stay as they are never leave the database.
+    """The decisions of one run, ordered by account id and streamed; accounts that stay as they are never leave Postgres.
 
     `as_of` is aware. Raises nothing of its own; a lost connection surfaces as the driver's error.
     """

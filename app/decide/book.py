@@ -144,7 +144,7 @@ def valued(ask: Question, rows: Columns) -> list[Column]:
 
 
 def placed(ask: Question, rows: Columns) -> list[Column]:
-    """The columns that need the value: `earned_rank`, the present and the own band's rank, and `f_value_rank` if it is read."""
+    """The columns that need the value: `earned_rank`, the ranks of the bands, and `f_value_rank` if it is read."""
     own = case(
         (rows["intervention"].is_not(None), func.coalesce(rows["intervention_from"], rows["band"])), else_=rows["band"]
     )
@@ -192,27 +192,27 @@ class Lens:
         """The fact's column under this lens."""
         if name in self.ask.policy.signals:
             return self._signal(name)
-        match name:
-            case "band":
-                return self.rank
-            case "floor":
-                return self._amount(lambda floors: floors.floor)
-            case "demotion_floor":
-                return self._amount(lambda floors: floors.demotion)
-            case "cadence_days":
-                return at_rank(self.rank, [band.cadence_days for band in self.ask.policy.bands], Numeric())
-            case "weeks_in_band":
-                return literal(0, Numeric) if self.kind == "entry" else _whole(self._since("band_since"), 7)
-            case "quiet_days":
-                return self._quiet_days()
-            case "value":
-                return self.rows["value"]
-            case "earned_band":
-                return self.rows["earned_rank"]
-            case "days_until_quarter_end":
-                return literal(days_until_quarter_end(self.ask.today), Numeric)
-            case _:
-                return self.rows[f"f_{name}"]
+        seen = self._seen.get(name)
+        return seen() if seen is not None else self.rows[f"f_{name}"]
+
+    @cached_property
+    def _seen(self) -> Mapping[str, Callable[[], Column]]:
+        """The facts that are no column of the book, or one of another name."""
+        cadences = [band.cadence_days for band in self.ask.policy.bands]
+        return {
+            "band": lambda: self.rank,
+            "floor": lambda: self._amount(lambda floors: floors.floor),
+            "demotion_floor": lambda: self._amount(lambda floors: floors.demotion),
+            "cadence_days": lambda: at_rank(self.rank, cadences, Numeric()),
+            "weeks_in_band": self._weeks_in_band,
+            "quiet_days": self._quiet_days,
+            "value": lambda: self.rows["value"],
+            "earned_band": lambda: self.rows["earned_rank"],
+            "days_until_quarter_end": lambda: literal(days_until_quarter_end(self.ask.today), Numeric),
+        }
+
+    def _weeks_in_band(self) -> Column:
+        return literal(0, Numeric) if self.kind == "entry" else _whole(self._since("band_since"), 7)
 
     def _signal(self, name: str) -> Column:
         fact = self.ask.policy.signals[name]

@@ -21,8 +21,8 @@ _EXPECTED = ("latest", "value_ago")
 def take_census(connection: Connection, policy: Policy, as_of: datetime, sources: Sources = LIVE) -> Census:
     """The active accounts by present band, lowest first, those without one last.
 
-    A fact counts as missing where the rules would find it NULL: account columns, attributes, `value`, and signal facts that
-    describe a state. Facts relative to a band and counts of events have no missing.
+    A fact counts as missing where the rules would find it NULL: account columns, attributes, `value`, and signal facts
+    that describe a state. Facts relative to a band and counts of events have no missing.
     """
     ask = Question(policy, as_of, sources)
     expected = tuple(fact for fact in ask.facts.signals if fact.measure in _EXPECTED and not fact.event)

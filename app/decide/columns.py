@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from sqlalchemy import Column as TableColumn
 from sqlalchemy import Connection, Table, inspect
-from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects.postgresql.base import PGDialect
 from sqlalchemy.exc import NoSuchTableError
 
 from app import tables
@@ -52,7 +52,7 @@ def _compare(connection: Connection, table: Table) -> Iterable[Problem]:
 
 
 def _type_of(column: "TableColumn[object]") -> str:
-    return str(column.type.compile(dialect=postgresql.dialect()))
+    return str(column.type.compile(dialect=PGDialect()))
 
 
 def _kind(sql_type: str) -> str:

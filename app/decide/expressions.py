@@ -23,6 +23,7 @@ from sqlalchemy import (
     and_,
     case,
     cast,
+    false,
     func,
     literal,
     not_,
@@ -85,7 +86,7 @@ def compile_expression(expression: Expression, reader: Reader) -> Column:
 
 def holds(expression: Expression, reader: Reader) -> Column:
     """Whether the condition is TRUE: never NULL, false when it is unknown."""
-    return func.coalesce(compile_expression(expression, reader), literal(False))
+    return func.coalesce(compile_expression(expression, reader), false())
 
 
 @compile_expression.register

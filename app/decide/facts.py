@@ -1,7 +1,7 @@
 """Which facts a policy reads, and how each becomes a column of the book.
 
-Numbers out of all reason, NaN and infinite instants count as missing: a view over a user's own table may hold them, and a
-weekly run must not die of one row.
+Numbers out of all reason, NaN and infinite instants count as missing: a view over a user's own table may hold them, and
+a weekly run must not die of one row.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from functools import cached_property
 from string import Formatter
 from typing import Any
 
-from sqlalchemy import Boolean, ColumnElement, Date, Numeric, Text, case, cast, func, literal
+from sqlalchemy import Boolean, ColumnElement, Date, Numeric, Text, case, cast, func, literal, true
 from sqlalchemy.dialects.postgresql import JSONPATH
 
 from app.decide.signals import Reading, column_of
@@ -134,7 +134,7 @@ def _sane(number: Column) -> Column:
 
 
 def _datetime(item: Column) -> Column:
-    """The text of a jsonb string that reads as a date or time, else NULL: jsonpath is the only cast that never raises."""
+    """The text of a jsonb string that reads as a date or time, else NULL: jsonpath is the one cast that never raises."""
     path = literal("$.datetime()", JSONPATH)
-    found = func.jsonb_path_query_first_tz(item, path, func.jsonb_build_object(), literal(True))
+    found = func.jsonb_path_query_first_tz(item, path, func.jsonb_build_object(), true())
     return cast(func.jsonb_extract_path_text(func.jsonb_build_array(found), "0"), Text)

@@ -4,7 +4,8 @@ An account's *stage* is the step of that page that decides it. Each function bel
 
     c_<rule>   the rule applies and its condition is TRUE        t_<rule>  the rank it wants
     n_<rule>   runs that confirmed it, this one included         r_<rule>  what came of it, NULL where it said nothing
-    e_<rule>_<rank>  a demotion that would leave the band at once on entry      h_<rank>  the hold stands against the band
+    e_<rule>_<rank>  a demotion that would leave the band at once on entry
+    h_<rank>         the hold stands against the band
     s_<rule>   a graduation's highest safe rank
 """
 
@@ -186,7 +187,7 @@ def _highest_safe(ask: Question, rows: Rows, rule: Rule | None, wanted: Column, 
 
 
 def safe_targets(ask: Question, rows: Rows) -> list[Column]:
-    """s_ of every graduation, `b_` what stands against it, the entry's rank, and n_ of every rule that asks to be confirmed."""
+    """s_ of every graduation, b_ what stands against it, the entry's rank, and n_ of every rule to be confirmed."""
     columns: list[Column] = []
     for rule in ask.policy.graduations:
         wanted = rows[f"t_{rule.name}"]

@@ -1,4 +1,4 @@
-"""The outcome: from what each rule said to one decision per account, with its evidence and the state it leaves behind."""
+"""The outcome: from what each rule said to one decision per account, its evidence, and the state it leaves behind."""
 
 from collections.abc import Iterable
 from datetime import timedelta
@@ -33,7 +33,7 @@ Column = ColumnElement[Any]
 
 
 def lifted(ask: Question, rows: Rows) -> list[Column]:
-    """For an account under an intervention: the rank it keeps or goes to, and whether the intervention ran out while TRUE."""
+    """For an account under an intervention: the rank it goes to, and whether the intervention ran out while TRUE."""
     present, own = rows["present_rank"], rows["own_rank"]
     in_time = func.coalesce(rows["intervention_until"] > literal(ask.as_of, Instant), False)
     rises_to = by_rule(rows, rows["fired_g"], ask.policy.graduations, "s_", Integer)
@@ -152,15 +152,16 @@ def _facts(ask: Question, rows: Rows) -> Column:
         (rows["rule"] == "entry", _object(ask, now, ("earned_band", "value"))),
         (rows["rule"].in_(["left", "pin", ""]), func.jsonb_build_object()),
     ]
-    for rule in ask.policy.interventions:
-        branches.append((and_(ended, rows["rule"] == rule.name), _object(ask, kept, shown_facts(rule))))
+    branches += [
+        (and_(ended, rows["rule"] == rule.name), _object(ask, kept, shown_facts(rule)))
+        for rule in ask.policy.interventions
+    ]
     for rule in ask.policy.graduations:
         for demotion in ask.policy.demotions:
             both = tuple(sorted({*shown_facts(rule), *shown_facts(demotion)}))
             pair = and_(rows["rule"] == rule.name, rows["against"] == demotion.name)
             branches.append((pair, _object(ask, now, both)))
-    for rule in ask.policy.rules:
-        branches.append((rows["rule"] == rule.name, _object(ask, now, shown_facts(rule))))
+    branches += [(rows["rule"] == rule.name, _object(ask, now, shown_facts(rule))) for rule in ask.policy.rules]
     return case(*branches, else_=func.jsonb_build_object())
 
 
@@ -230,7 +231,7 @@ def _state(ask: Question, rows: Rows) -> Column:
 
 
 def _reaches(ask: Question, rows: Rows) -> Column:
-    """Whether a graduation brings the account back to the band it was held from, or above; true for a band that is gone."""
+    """Whether a graduation brings the account back to the band it was held from; true for a band that is gone."""
     return func.coalesce(rows["to_rank"] >= ask.rank_of(rows["held_from"]), True)
 
 

@@ -1,7 +1,7 @@
 """Rows of a statement, streamed.
 
-A server-side cursor would keep memory flat too, but Postgres plans it for the first rows and never in parallel. The `stream`
-of psycopg runs the plan of the whole result and hands the rows over in chunks.
+A server-side cursor would keep memory flat too, but Postgres plans it for the first rows and never in parallel. The
+`stream` of psycopg runs the plan of the whole result and hands the rows over in chunks.
 """
 
 from collections.abc import Iterator
