@@ -137,12 +137,12 @@ def _book_changes(books: Mapping[str, Book], changes: Iterable[OwnerChange]) -> 
             losses[change.from_owner_id] += 1
     for csm_id in sorted(gains | losses):
         book = books[csm_id]
-        holds = f"with a book of {number(book.accounts_before)} and room for {number(book.max_accounts)}"
+        holds = f"the book of {csm_id}, {number(book.accounts_before)} of {counted(book.max_accounts, 'account')},"
         if gained := gains[csm_id]:
-            what = f"{csm_id}, {holds}, would gain {counted(gained, 'account')}"
+            what = f"{holds} would gain {number(gained)}"
             yield what, gained, max(book.accounts_before, book.max_accounts)
         if lost := losses[csm_id]:
-            yield f"{csm_id}, {holds}, would lose {counted(lost, 'account')}", lost, book.accounts_before
+            yield f"{holds} would lose {number(lost)}", lost, book.accounts_before
 
 
 def _empty_input(policy: Policy, found: Findings) -> Verdict | None:

@@ -143,16 +143,34 @@ def _waiting(claim: Claim, as_of: datetime) -> Waiting:
 
 
 class _OpenBook:
-    """A book while it changes."""
+    """A book while it changes. `room` is its free share, 0 or less when no account at all fits."""
 
-    __slots__ = ("accounts", "arrivals", "csm", "departures", "value")
+    __slots__ = ("accounts", "arrivals", "csm", "departures", "room", "value")
 
     def __init__(self, csm: Csm) -> None:
         self.csm, self.accounts, self.value = csm, csm.accounts, csm.value
         self.arrivals = self.departures = 0
+        self.room = self._room()
 
-    def room(self) -> float:
-        """The free share of the book, 0 or less when no account at all fits."""
+    def add(self, value: Decimal | None) -> None:
+        """One more account is in it."""
+        self.accounts += 1
+        self.value += value or _NOTHING
+        self.arrivals += 1
+        self.room = self._room()
+
+    def drop(self, value: Decimal | None) -> None:
+        """One account less is in it."""
+        self.accounts -= 1
+        self.value -= value or _NOTHING
+        self.departures += 1
+        self.room = self._room()
+
+    def takes(self, value: Decimal) -> bool:
+        """Whether this much more value fits."""
+        return self.csm.max_book is None or self.value + value <= self.csm.max_book
+
+    def _room(self) -> float:
         csm = self.csm
         if self.accounts >= csm.max_accounts:
             return 0.0
@@ -162,10 +180,6 @@ class _OpenBook:
         if csm.max_book is None:
             return free
         return min(free, float((csm.max_book - self.value) / csm.max_book)) if csm.max_book > 0 else 0.0
-
-    def takes(self, value: Decimal) -> bool:
-        """Whether this much more value fits."""
-        return self.csm.max_book is None or self.value + value <= self.csm.max_book
 
     def closed(self) -> Book:
         csm = self.csm
@@ -188,7 +202,7 @@ class _Line:
     __slots__ = ("heap", "refused", "served")
 
     def __init__(self, books: Iterable[_OpenBook]) -> None:
-        self.heap = [(-book.room(), book.csm.csm_id, book) for book in books]
+        self.heap = [(-book.room, book.csm.csm_id, book) for book in books]
         self.served = bool(self.heap)
         self.refused: Decimal | None = None  # the least value that nobody here had room for; it stays refused
         heapq.heapify(self.heap)
@@ -201,7 +215,7 @@ class _Line:
         found = None
         while self.heap and found is None:
             stated, csm_id, book = self.heap[0]
-            room = book.room()
+            room = book.room
             if room <= 0:
                 heapq.heappop(self.heap)
             elif -stated != room:
@@ -249,7 +263,7 @@ class _Desk:
         book = line.take(max(claim.value or _NOTHING, _NOTHING))
         past = self._past(claim)
         if book is not None:
-            self._take_in(book, claim)
+            book.add(claim.value)
             self._write(
                 claim, book.csm.csm_id, claim.why, f"{past}{book.csm.csm_id} serves {claim.band} and has the most room"
             )
@@ -263,9 +277,7 @@ class _Desk:
         """The present owner's book is without the account."""
         owner = self._book(claim.owner_id)
         if owner is not None:
-            owner.accounts -= 1
-            owner.value -= _NOTHING if claim.band is None else claim.value or _NOTHING
-            owner.departures += 1
+            owner.drop(None if claim.band is None else claim.value)
 
     def _hand_over(self, claim: Claim, book: _OpenBook | None, why: Why, reason: str) -> None:
         """The account goes to this book, or to the pool, unless it is there already."""
@@ -274,7 +286,7 @@ class _Desk:
             return
         self.release(claim)
         if book is not None:
-            self._take_in(book, claim)
+            book.add(claim.value)
         self._write(claim, to_owner_id, why, reason)
 
     def _pin(self, claim: Claim) -> _OpenBook | None:
@@ -305,11 +317,6 @@ class _Desk:
         if owner is None or not owner.csm.active:
             return f"{claim.owner_id} has left; "
         return f"{claim.owner_id} does not serve it in {claim.band}; "
-
-    def _take_in(self, book: _OpenBook, claim: Claim) -> None:
-        book.accounts += 1
-        book.value += claim.value or _NOTHING
-        book.arrivals += 1
 
     def _write(self, claim: Claim, to_owner_id: str | None, why: Why, reason: str) -> None:
         reason = self._reasons.setdefault(reason, reason)  # one string for the many accounts that share it

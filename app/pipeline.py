@@ -61,7 +61,7 @@ def make_plan(connection: Connection, policy: Policy, as_of: datetime) -> Plan:
     connection.execute(
         select(*(func.set_config(name, value, literal(value=True)) for name, value in _PLANNING.items()))
     )
-    check_columns(connection, policy)
+    check_columns(connection)
     census = take_census(connection, policy, as_of)
     decisions = tuple(decide(connection, policy, as_of))
     roster = read_roster(connection, policy, as_of)

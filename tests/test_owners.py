@@ -61,7 +61,7 @@ def handed(assignment: Assignment) -> dict[str, tuple[str | None, str | None, st
     return {change.account_id: (change.from_owner_id, change.to_owner_id, change.why) for change in assignment.changes}
 
 
-# ---- Who keeps, who loses ------------------------------------------------------------------------------------------------
+# ---- Who keeps, who loses --------------------------------------------------------------------------------------------
 
 
 def test_an_account_that_goes_down_to_a_pooled_band_is_released() -> None:
@@ -128,7 +128,7 @@ def test_what_finds_no_seat_after_a_departure_waits_with_the_pool() -> None:
     )
 
 
-# ---- Who gets it ---------------------------------------------------------------------------------------------------------
+# ---- Who gets it -----------------------------------------------------------------------------------------------------
 
 
 def test_the_most_room_is_relative_and_ties_go_to_the_lower_id() -> None:
@@ -180,7 +180,7 @@ def test_a_value_that_does_not_fit_does_not_keep_smaller_ones_out() -> None:
     assert [waiting.account_id for waiting in result.waitlist] == ["A", "C", "E"]
 
 
-# ---- In which order ------------------------------------------------------------------------------------------------------
+# ---- In which order --------------------------------------------------------------------------------------------------
 
 
 def test_who_waits_is_served_first_then_departures_then_the_most_valuable() -> None:
@@ -230,7 +230,7 @@ def test_an_account_in_a_named_band_with_neither_owner_nor_wait_begins_to_wait()
     assert result.changes == ()
 
 
-# ---- Pins ----------------------------------------------------------------------------------------------------------------
+# ---- Pins ------------------------------------------------------------------------------------------------------------
 
 
 def test_a_pin_is_obeyed_whatever_the_room_and_the_bands() -> None:
@@ -257,7 +257,7 @@ def test_a_pin_in_a_pooled_band_gives_no_owner_and_is_noted() -> None:
     assert result.notes == ("the pin of A to ann counts for nothing: the pool serves tech",)
 
 
-# ---- What holds of every assignment --------------------------------------------------------------------------------------
+# ---- What holds of every assignment ----------------------------------------------------------------------------------
 
 BANDS = ("tech", "low", "high")
 KINDS = st.sampled_from([None, "x", "y"])
@@ -388,7 +388,7 @@ def test_the_order_of_the_input_does_not_matter(instance: tuple[list[Csm], list[
 
 
 def test_fifty_thousand_accounts_are_placed_among_a_thousand_csms() -> None:
-    random = Random(7)
+    random = Random(7)  # noqa: S311 - a fixed sequence is the point
     csms = [
         csm(
             f"c{number:04}",
