@@ -214,7 +214,8 @@ def results(ask: Question, rows: Rows) -> list[Column]:
     columns: list[Column] = []
     for rule in ask.policy.rules:
         said = rows[f"c_{rule.name}"]
-        what = case(*_judged(ask, rows, rule, now), else_=FIRED)
+        judged = _judged(ask, rows, rule, now)
+        what = case(*judged, else_=FIRED) if judged else literal(FIRED)
         columns.append(case((said, cast(what, Text))).label(f"r_{rule.name}"))
     return [*columns, _counted(ask, rows).label("counted")]
 
