@@ -1,0 +1,36 @@
+"""Numbers, ranges and lists in words, for messages about a policy."""
+
+from collections.abc import Iterable
+from decimal import Decimal
+from fractions import Fraction
+
+from app.policy.intervals import Interval
+
+
+def number(value: Fraction | Decimal | int) -> str:
+    """A number with thousands marked and no more decimals than it has, at most six."""
+    exact = Fraction(value)
+    if exact.denominator == 1:
+        return f"{exact.numerator:,}"
+    return f"{Decimal(exact.numerator) / Decimal(exact.denominator):,.6f}".rstrip("0")
+
+
+def range_in_words(interval: Interval) -> str:
+    """An interval in words: `from 20,000 up to but not including 25,000`."""
+    low, high = interval.low, interval.high
+    if low is not None and low == high:
+        return f"at exactly {number(low)}"
+    if low is None and high is None:
+        return "everywhere"
+    if high is None:
+        return f"{'above' if interval.low_open else 'from'} {number(low)}"  # type: ignore[arg-type]  # one of them is known
+    until = f"below {number(high)}" if interval.high_open else f"up to {number(high)}"
+    if low is None:
+        return until
+    return f"{'above' if interval.low_open else 'from'} {number(low)} and {until}"
+
+
+def listed(words: Iterable[str], last: str = "and") -> str:
+    """Words as a list in a sentence: `a, b and c`."""
+    *others, final = words
+    return f"{', '.join(others)} {last} {final}" if others else final
