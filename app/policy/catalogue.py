@@ -1,4 +1,7 @@
-"""The facts that every policy has without declaring them, with their types and how people read them. See docs/deciding.md."""
+"""The facts that every policy has without declaring them: their types, and how people read them.
+
+What each means is in docs/deciding.md.
+"""
 
 from collections.abc import Mapping
 from types import MappingProxyType

@@ -13,8 +13,9 @@ from app.policy.model import SignalFact
 from app.policy.parse import names_in, parse
 from app.policy.parts import Scope
 from app.policy.problems import Path, Problems
+from app.policy.refusals import RESERVED
 from app.policy.shape import Name, SignalShape
-from app.policy.tokens import RESERVED, Unreadable
+from app.policy.tokens import Unreadable
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -37,7 +38,7 @@ def table(data: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 
 
 class Facts:
-    """All facts that expressions may name, with their types and units, and the derived ones with what they are made of."""
+    """All facts that expressions may name, with types and units, and the derived ones with what they are made of."""
 
     def __init__(self, data: Mapping[str, Any], bands: tuple[str, ...], problems: Problems) -> None:
         self.bands = bands
@@ -86,7 +87,7 @@ class Facts:
         path: Path = (section, name)
         what = None
         if valid(_Named, {"name": name}) is None or "__" in name:
-            what = "a fact's name has small letters, digits and single _, starts with a letter and has 40 characters at most"
+            what = "a fact's name has up to 40 small letters, digits and single _, and starts with a letter"
         elif name in RESERVED:
             what = f"`{name}` means something in expressions; choose another name"
         elif name in BUILT_IN:
@@ -203,7 +204,9 @@ def _signal_mistakes(shape: SignalShape) -> Iterator[tuple[str, str]]:
         yield "within_days", f"the window is empty: it begins {shape.within_days} days ago and ends {ends} days ago"
 
 
-def unit_of_expression(expression: Expression, units: Mapping[str, str]) -> str:
+def unit_of_expression(  # noqa: C901, PLR0911  a case per kind of number reads best in one place
+    expression: Expression, units: Mapping[str, str]
+) -> str:
     """How people read the expression: like the facts that it adds, chooses from or scales, if they agree."""
     plain: Unit = unit_of(expression.type)
     if expression.type is not Type.NUMBER:

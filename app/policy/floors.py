@@ -1,12 +1,13 @@
 """What a band must be worth: the cost to serve an account of the band, over the share of its revenue that may cost.
 
-floor = csm_cost x staffing / cost_ratio / accounts_per_csm, to the cent; the lowest band's is 0. A policy may write floors out
-instead. The demotion floor lies `buffer` below. Every step is kept, so that people can follow the arithmetic.
+floor = csm_cost x staffing / cost_ratio / accounts_per_csm, to the cent; the lowest band's is 0. A policy may write
+floors out instead. The demotion floor lies `buffer` below. Every step is kept, so that people can follow the sum.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
+from itertools import pairwise
 
 from app.policy.model import Floors
 from app.policy.problems import Path
@@ -36,7 +37,7 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class FloorOf:
-    """A band's floor in a segment (None: all others) and where it comes from: `cost`, or written out when that is None."""
+    """A band's floor in a segment (None: all others). It follows from `cost`, or is written out when that is None."""
 
     band: str
     segment: str | None
@@ -52,8 +53,8 @@ class FloorOf:
         if self.cost is None:
             return result
         cost = self.cost
-        steps = f"{money(cost.csm_cost, self.currency)} x {cost.staffing:f} / {cost.cost_ratio:f} / {cost.accounts_per_csm:,}"
-        return f"{steps} = {result}"
+        steps = f"{money(cost.csm_cost, self.currency)} x {cost.staffing:f} / {cost.cost_ratio:f}"
+        return f"{steps} / {cost.accounts_per_csm:,} = {result}"
 
 
 def money(amount: Decimal, currency: str) -> str:
@@ -121,11 +122,13 @@ def _not_rising(priced: Mapping[str | None, Sequence[FloorOf]]) -> list[Found]:
     """One problem for each band whose floor is not above the one below it."""
     problems = []
     for segment, bands in priced.items():
-        for lower, upper in zip(bands, bands[1:], strict=False):
+        for lower, upper in pairwise(bands):
             if upper.floor > lower.floor:
                 continue
             where: Path = ("economics",) if segment is None else ("economics", "segments", segment)
             low, high = (money(each.floor, each.currency) for each in (lower, upper))
-            what = f"floors must rise with the bands, but `{upper.band}` starts at {high} and `{lower.band}`, below it, at {low}"
+            what = (
+                f"floors rise with the bands, but `{upper.band}` starts at {high} and `{lower.band}` below it at {low}"
+            )
             problems.append((where, what))
     return problems

@@ -1,8 +1,8 @@
 """Whether a condition rests on a fresh signal: without one it can never be true.
 
-A rule that overrides what holds an account down must not do so week after week on facts that stand still. So its condition is
-folded as if there were no event since the last move: counts of events are 0, other event facts missing, and of every other fact
-nothing is known. If the condition cannot come out TRUE then, only a fresh signal can make it so.
+A rule that overrides what holds an account down must not do so week after week on facts that stand still. So its
+condition is folded as if there were no event since the last move: counts of events are 0, other event facts missing,
+and of every other fact nothing is known. If the condition cannot come out TRUE then, only a fresh signal can make it so.
 
 A truth value is folded to the set of what it may be; a number or text to one known value, or to `ANY`.
 """
@@ -53,7 +53,7 @@ class _Folding:
     def __init__(self, signals: Mapping[str, SignalFact]) -> None:
         self.signals = signals
 
-    def truths(self, expression: Expression) -> Truths:
+    def truths(self, expression: Expression) -> Truths:  # noqa: PLR0911  a case per node
         """What a condition may come out as."""
         match expression:
             case And(items=items):
@@ -75,7 +75,7 @@ class _Folding:
             case _:
                 return _EVERY
 
-    def value(self, expression: Expression) -> Any:
+    def value(self, expression: Expression) -> Any:  # noqa: PLR0911  a case per node
         """What an expression is worth: a value, None if it is surely missing, or ANY."""
         if expression.type is Type.BOOLEAN:
             truths = self.truths(expression)
@@ -98,7 +98,7 @@ class _Folding:
                 return self._computed(expression, [self.value(part) for part in children(expression)])
 
     def _extreme(self, name: str, values: list[Any]) -> Any:
-        """greatest or least, which pass over what is missing."""
+        """The greatest or the least, which pass over what is missing."""
         known = [value for value in values if value is not None]
         if len(known) < 2:
             return known[0] if known else None
@@ -106,7 +106,7 @@ class _Folding:
             return ANY
         return max(known) if name == "greatest" else min(known)
 
-    def _computed(self, expression: Expression, values: list[Any]) -> Any:
+    def _computed(self, expression: Expression, values: list[Any]) -> Any:  # noqa: PLR0911  a case per operator
         """Arithmetic and the other functions: missing if what they are given surely is, exact on whole numbers."""
         if values[0] is None or (isinstance(expression, Arithmetic) and values[1] is None):
             return None

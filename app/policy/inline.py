@@ -1,6 +1,6 @@
 """Derived facts disappear: each is replaced by its expression, within the limits of size and depth."""
 
-from collections.abc import Mapping
+from dataclasses import replace
 
 from app.policy.expressions import (
     And,
@@ -17,7 +17,7 @@ from app.policy.expressions import (
     Or,
     children,
 )
-from app.policy.parts import LARGEST
+from app.policy.parts import LARGEST, levels
 from app.policy.tokens import DEEPEST
 
 Extent = tuple[int, int]
@@ -50,32 +50,21 @@ class Inlining:
         match expression:
             case Fact(name=name):
                 return self.facts.get(name, expression)
-            case Compare(op=op, left=left, right=right):
-                return Compare(op, self.put_in(left), self.put_in(right))
-            case Arithmetic(op=sign, left=left, right=right):
-                return Arithmetic(sign, self.put_in(left), self.put_in(right))
-            case And(items=items):
-                return And(tuple(map(self.put_in, items)))
-            case Or(items=items):
-                return Or(tuple(map(self.put_in, items)))
-            case Not(item=item):
-                return Not(self.put_in(item))
-            case IsNull(item=item):
-                return IsNull(self.put_in(item))
-            case Negative(item=item):
-                return Negative(self.put_in(item))
-            case In(item=item, choices=choices):
-                return In(self.put_in(item), choices)
-            case Case(branches=branches, otherwise=otherwise, type=type_):
+            case Compare(left=left, right=right) | Arithmetic(left=left, right=right):
+                return replace(expression, left=self.put_in(left), right=self.put_in(right))
+            case And(items=items) | Or(items=items):
+                return replace(expression, items=tuple(map(self.put_in, items)))
+            case Not(item=item) | IsNull(item=item) | Negative(item=item) | In(item=item):
+                return replace(expression, item=self.put_in(item))
+            case Call(arguments=arguments):
+                return replace(expression, arguments=tuple(map(self.put_in, arguments)))
+            case Case(branches=branches, otherwise=otherwise):
                 pairs = tuple((self.put_in(when), self.put_in(then)) for when, then in branches)
-                return Case(pairs, self.put_in(otherwise), type_)
-            case Call(name=function, arguments=arguments, type=type_):
-                return Call(function, tuple(map(self.put_in, arguments)), type_)
-            case _:
-                return expression
+                expression = replace(expression, branches=pairs, otherwise=self.put_in(otherwise))
+        return expression
 
     def _extent(self, expression: Expression) -> Extent:
         if isinstance(expression, Fact) and expression.name in self._extents:
             return self._extents[expression.name]
         inside = [self._extent(child) for child in children(expression)]
-        return 1 + sum(size for size, _ in inside), 1 + max((depth for _, depth in inside), default=0)
+        return 1 + sum(size for size, _ in inside), levels(expression) + max((depth for _, depth in inside), default=0)

@@ -1,10 +1,10 @@
-"""The text of a condition becomes a typed expression, or is refused with one sentence that says where and what to write.
+"""The text of a condition becomes a typed expression, or is refused with one sentence that says where and why.
 
-`tokens` turns away what the language does not have. Here the tokens are read group by group, innermost brackets first. Of one
-group sqlglot decides which operator binds first, in Postgres's dialect, and sees only the operators: every operand, and every
-group already read, stands in as `x0`, `x1`, .... What it gives back is walked by an allow-list of its node types. So no text of
-the user's reaches sqlglot or goes beyond this module, sqlglot never nests deeper than one group, and each operand keeps its
-column.
+`tokens` turns away what the language does not have. Here the tokens are read group by group, innermost brackets first.
+Of one group sqlglot decides which operator binds first, in Postgres's dialect, and sees only the operators: every
+operand, and every group already read, stands in as `x0`, `x1`, .... What it gives back is walked by an allow-list of
+its node types. So no text of the user's reaches sqlglot or goes beyond this module, sqlglot never nests deeper than one
+group, and each operand keeps its column.
 """
 
 from collections.abc import Callable
@@ -17,13 +17,16 @@ from sqlglot.errors import SqlglotError
 from sqlglot.tokenizer_core import Token as RawToken
 from sqlglot.tokenizer_core import TokenType
 
-from app.policy.expressions import Constant, Expression, Fact, Type
+from app.policy.expressions import And, Constant, Expression, Fact, Or, Type
 from app.policy.parts import Part, Scope, Typing
 from app.policy.tokens import DEEPEST, Token, Unreadable, suggestion, tokenize
 
 
 def parse(text: str, scope: Scope, expected: Type | None = None) -> Expression:
-    """The expression that `text` writes, of type `expected` if that is given. Raises `Unreadable` with the first mistake."""
+    """The expression that `text` writes, of type `expected` if that is given.
+
+    Raises `Unreadable` with the first mistake, and nothing else, whatever the text.
+    """
     tokens = tokenize(text)
     reader = _Reader(text, scope)
     part = reader.read(tokens)
@@ -98,8 +101,8 @@ class _Reader:
     def read(self, tokens: tuple[Token, ...]) -> Part:
         """The whole expression."""
         groups = [_Group(None)]
-        for index, token in enumerate(tokens):
-            before = tokens[index - 1] if index else token
+        earlier, before = tokens[0], tokens[0]
+        for token in tokens:
             if token.word == "(":
                 groups.append(_Group(before if before.kind == "function" or before.word == "in" else token))
             elif token.word == "case":
@@ -108,10 +111,11 @@ class _Reader:
                 self._close(groups, token)
             elif token.word == ",":
                 self._comma(groups[-1], token)
-            elif token.word in _IS_WORDS and "is" in (before.word, tokens[index - 2].word):
+            elif token.word in _IS_WORDS and (before.word == "is" or (earlier.word, before.word) == ("is", "not")):
                 groups[-1].raw.append(RawToken(_IS_WORDS[token.word], token.word))
             elif token.kind != "function":
                 groups[-1].raw.append(self._operand(token))
+            earlier, before = before, token
         return self._finish(groups[0])
 
     def _comma(self, group: _Group, token: Token) -> None:
@@ -124,7 +128,8 @@ class _Reader:
         """The innermost group is read, and stands in the group around it as one operand."""
         group = groups.pop()
         around, opener = groups[-1], group.opener
-        assert opener is not None, "tokenize matched the brackets"
+        if opener is None:
+            raise AssertionError("tokenize matches the brackets")
         if opener.word == "case":
             group.raw.append(self._raw(token))
             around.raw.append(self._stand_in(self._finish(group), opener.at))
@@ -140,7 +145,7 @@ class _Reader:
         else:
             around.raw.append(self._stand_in(replace(part, at=opener.at, bracketed=True), opener.at))
 
-    def _operand(self, token: Token) -> RawToken:
+    def _operand(self, token: Token) -> RawToken:  # noqa: PLR0911  a case per kind of token
         """The token for sqlglot; operands are kept here and stand in by number."""
         match token.kind:
             case "name":
@@ -201,8 +206,16 @@ class _Reader:
             ]
 
     def _misread(self, group: _Group) -> Unreadable:
+        """Every operand has its operator by now, so what is left is a CASE or a BETWEEN without all its parts."""
         at = group.opener.at if group.opener is not None else group.raw[0].start
-        return Unreadable(self.text, at, "this is not a condition; see the comments in the default policy for examples")
+        if group.opener is not None and group.opener.word == "case":
+            return Unreadable(
+                self.text, at, "write CASE WHEN condition THEN value ELSE value END, with ELSE once, at the end"
+            )
+        between = next((raw.start for raw in group.raw if raw.token_type is TokenType.BETWEEN), None)
+        if between is not None:
+            return Unreadable(self.text, between, "BETWEEN takes two values: BETWEEN 0 AND 90")
+        return Unreadable(self.text, at, "this is not a condition; the default policy has examples")
 
     def _build(self, tree: exp.Expr) -> Part:
         """The part that one of sqlglot's nodes means. A node or an argument that is not listed here is refused."""
@@ -248,7 +261,7 @@ class _Reader:
                 waiting += [found.expression, found.this]
             else:
                 items.append(found)
-        return self.typing.connect(isinstance(tree, exp.And), [self._build(item) for item in items])
+        return self.typing.connect(And if isinstance(tree, exp.And) else Or, [self._build(item) for item in items])
 
     def _not(self, tree: exp.Expr) -> Part:
         return self.typing.negate(self._build(tree.this))
@@ -264,10 +277,14 @@ class _Reader:
         return part.expression.type is Type.NUMBER and isinstance(part.expression, Constant) and not part.bracketed
 
     def _is(self, tree: exp.Expr) -> Part:
-        item = self._tight(tree.this)
-        what = tree.expression
-        truth = bool(what.this) if isinstance(what, exp.Boolean) else None
-        part = self.typing.is_(item, truth)
+        """IS NULL, IS TRUE or IS FALSE, or the opposite."""
+        part = self._tight(tree.this)
+        if not isinstance(tree.expression, exp.Boolean):
+            part = self.typing.is_null(part)
+        elif tree.expression.this:
+            part = self.typing.is_true(part)
+        else:
+            part = self.typing.is_true(self.typing.negate(part))
         return self.typing.negate(part) if tree.args.get("negate") else part
 
     def _in(self, tree: exp.Expr) -> Part:

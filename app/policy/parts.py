@@ -1,8 +1,8 @@
 """The types of conditions: what may be combined with what, and what comes of it.
 
-A text literal has no type of its own yet. Next to a band it is a band's name, next to a date a day, next to a timestamp an
-instant, else a text; NULL likewise takes the type of its neighbours. Everything else has its type from the start and is never
-converted.
+A text literal has no type of its own yet. Next to a band it is a band's name, next to a date a day, next to a timestamp
+an instant, else a text; NULL likewise takes the type of its neighbours. Everything else has its type from the start and
+is never converted.
 """
 
 from collections.abc import Mapping, Sequence
@@ -47,14 +47,10 @@ _ORDERED = (Type.NUMBER, Type.DATE, Type.TIMESTAMP, Type.BAND)
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What an expression may name: the facts with their types, and the policy's bands.
-
-    A fact in `doubtful` is named but has a mistake of its own, so that nothing can be said of an expression that reads it.
-    """
+    """What an expression may name: the facts with their types, and the policy's bands."""
 
     facts: Mapping[str, Type]
     bands: Sequence[str]
-    doubtful: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +89,12 @@ class Typing:
                 raise self._refusal(side, f"a comparison with NULL is never true; write {is_null}")
         left, right = self._same([left, right], "compared")
         self._ordered(op, left)
-        op_ = cast(Literal["=", "<>", "<", "<=", ">", ">="], op)
+        op_ = cast("Literal['=', '<>', '<', '<=', '>', '>=']", op)
         return self._over(Compare(op_, left.expression, right.expression), [left, right])
 
     def between(self, item: Part, low: Part, high: Part) -> Part:
         """`item BETWEEN low AND high`, both included."""
-        return self.connect(True, [self.compare(">=", item, low), self.compare("<=", item, high)])
+        return self.connect(And, [self.compare(">=", item, low), self.compare("<=", item, high)])
 
     def among(self, item: Part, choices: Sequence[Part]) -> Part:
         """`item IN (choices)`."""
@@ -110,35 +106,36 @@ class Typing:
         if _is_loose(item.expression):
             raise self._refusal(item, "what stands before IN has to read a fact")
         fitted = [self._fit(choice, item.expression.type, self._unlike(item, choice, "compared")) for choice in choices]
-        constants = tuple(cast(Constant, choice.expression) for choice in fitted)
+        constants = tuple(cast("Constant", choice.expression) for choice in fitted)
         return self._over(In(item.expression, constants), [item, *fitted])
 
-    def connect(self, both: bool, items: Sequence[Part]) -> Part:
+    def connect(self, how: type[And] | type[Or], items: Sequence[Part]) -> Part:
         """All of `items`, or any of them."""
-        conditions = [self._condition(item, "AND" if both else "OR") for item in items]
-        expressions = tuple(item.expression for item in conditions)
-        return self._over(And(expressions) if both else Or(expressions), conditions)
+        conditions = [self._condition(item, how.__name__.upper()) for item in items]
+        return self._over(how(tuple(item.expression for item in conditions)), conditions)
 
     def negate(self, item: Part) -> Part:
         """`NOT item`."""
         condition = self._condition(item, "NOT")
         return self._over(Not(condition.expression), [condition])
 
-    def is_(self, item: Part, truth: bool | None) -> Part:
-        """`item IS NULL`, IS TRUE or IS FALSE; the last two are never unknown."""
-        if truth is None:
-            return self._over(IsNull(item.expression), [self.settled(item)])
+    def is_null(self, item: Part) -> Part:
+        """`item IS NULL`."""
+        return self._over(IsNull(item.expression), [self.settled(item)])
+
+    def is_true(self, item: Part) -> Part:
+        """`item IS TRUE`, which is never unknown."""
         condition = self._condition(item, "IS")
-        asked = condition if truth else self.negate(condition)
-        return self._over(Call("coalesce", (asked.expression, Constant(False, Type.BOOLEAN)), Type.BOOLEAN), [asked])
+        false = Constant(value=False, type=Type.BOOLEAN)
+        return self._over(Call("coalesce", (condition.expression, false), Type.BOOLEAN), [condition])
 
     def arithmetic(self, op: str, left: Part, right: Part) -> Part:
         """`left op right` on numbers."""
         left, right = self._number(left, op), self._number(right, op)
-        op_ = cast(Literal["+", "-", "*", "/"], op)
+        op_ = cast("Literal['+', '-', '*', '/']", op)
         return self._over(Arithmetic(op_, left.expression, right.expression), [left, right])
 
-    def negative(self, item: Part, literal: bool) -> Part:
+    def negative(self, item: Part, *, literal: bool) -> Part:
         """`-item`; a `literal` number becomes a negative constant."""
         number = self._number(item, "-")
         if literal and isinstance(number.expression, Constant) and isinstance(number.expression.value, Decimal):
@@ -178,7 +175,7 @@ class Typing:
         fitted = self._same(arguments, f"arguments of one {name}")
         if name in ("greatest", "least"):
             self._ordered(name, fitted[0])
-        choice = cast(Literal["coalesce", "greatest", "least", "nullif"], name)
+        choice = cast("Literal['coalesce', 'greatest', 'least', 'nullif']", name)
         call = Call(choice, tuple(item.expression for item in fitted), fitted[0].expression.type)
         return self._over(call, fitted)
 
@@ -193,7 +190,7 @@ class Typing:
             if not isinstance(asked, Constant) or asked.value not in [Decimal(count) for count in range(7)]:
                 raise self._refusal(decimals, "round takes a whole count of decimals from 0 to 6, written out")
         call = Call(
-            cast(Literal["abs", "round"], name), tuple(a.expression for a in [number, *arguments[1:]]), Type.NUMBER
+            cast("Literal['abs', 'round']", name), tuple(a.expression for a in [number, *arguments[1:]]), Type.NUMBER
         )
         return self._over(call, [number, *arguments[1:]])
 
@@ -205,7 +202,7 @@ class Typing:
         if moment.expression.type not in (Type.DATE, Type.TIMESTAMP) or _is_null(moment.expression):
             what = f"{name} takes a date or a timestamp, and {_shown(moment)} is {self._name(moment)}"
             raise self._refusal(moment, what)
-        days = cast(Literal["days_since", "days_until"], name)
+        days = cast("Literal['days_since', 'days_until']", name)
         return self._over(Call(days, (moment.expression,), Type.NUMBER), [moment])
 
     def _count(self, name: str, at: int, arguments: Sequence[Part], what: str, count: int) -> None:
@@ -247,7 +244,9 @@ class Typing:
             raise self._refusal(part, otherwise)
         return part if fitted is part.expression else replace(part, expression=fitted)
 
-    def _fitted(self, expression: Expression, at: int, type_: Type) -> Expression | None:
+    def _fitted(  # noqa: PLR0911  a case per kind of literal
+        self, expression: Expression, at: int, type_: Type
+    ) -> Expression | None:
         match expression:
             case Constant(value=None):
                 return Constant(None, type_)
@@ -260,13 +259,13 @@ class Typing:
                 if any(result is None for result in results):
                     return None
                 return Case(
-                    cast(tuple[tuple[Expression, Expression], ...], tuple(pairs)), cast(Expression, default), type_
+                    cast("tuple[tuple[Expression, Expression], ...]", tuple(pairs)), cast("Expression", default), type_
                 )
             case Call() if _is_loose(expression):
                 arguments = [self._fitted(argument, at, type_) for argument in expression.arguments]
                 if any(argument is None for argument in arguments):
                     return None
-                return Call(expression.name, cast(tuple[Expression, ...], tuple(arguments)), type_)
+                return Call(expression.name, cast("tuple[Expression, ...]", tuple(arguments)), type_)
             case _:
                 return expression if expression.type is type_ else None
 
@@ -296,7 +295,7 @@ class Typing:
         except ValueError:
             instant = None
         if instant is None or instant.tzinfo is None or instant.utcoffset() is None:
-            what = f"'{value[:40]}' is not an instant; write it with its zone, as '2026-01-31T00:00:00Z', or use days_since"
+            what = f"'{value[:40]}' is not an instant; write one as '2026-01-31T00:00:00Z', or use days_since"
             raise Unreadable(self.text, at, what)
         return instant
 
@@ -321,14 +320,20 @@ class Typing:
         inside = max((part.depth for part in parts), default=0)
         size = 1 + sum(part.size for part in parts)
         at = min(part.at for part in parts)
-        if inside + 1 > DEEPEST:
+        depth = inside + levels(expression)
+        if depth > DEEPEST:
             raise Unreadable(self.text, at, f"nested deeper than {DEEPEST} levels; name parts of it under [facts]")
         if size > LARGEST:
             raise Unreadable(self.text, at, "this expression is too large; name parts of it under [facts]")
-        return Part(expression, at, size, inside + 1)
+        return Part(expression, at, size, depth)
 
     def _refusal(self, part: Part, what: str) -> Unreadable:
         return Unreadable(self.text, part.at, what)
+
+
+def levels(expression: Expression) -> int:
+    """How many levels of nesting the node adds: a division also guards against zero and rounds, and adds two."""
+    return 2 if isinstance(expression, Arithmetic) and expression.op == "/" else 1
 
 
 def _needed(type_: Type) -> str:

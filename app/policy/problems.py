@@ -76,7 +76,9 @@ _KINDS = {
 }
 
 
-def _sentence(details: Mapping[str, Any], path: Path, model: type[BaseModel]) -> str:
+def _sentence(  # noqa: C901, PLR0911  a case per kind of mistake
+    details: Mapping[str, Any], path: Path, model: type[BaseModel]
+) -> str:
     """What pydantic found, in words of ours."""
     kind, context = details["type"], details.get("ctx", {})
     if kind in _KINDS:

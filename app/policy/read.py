@@ -1,7 +1,8 @@
-"""The text of a policy file becomes a `Policy`, or one `Mistake` that lists everything wrong with it, in the order of the file.
+"""The text of a policy file becomes a `Policy`, or one `Mistake` that lists everything wrong with it.
 
-Every section is read as far as it can be, so that a mistake in one place does not hide those in another; and what rests on a
-name that has a mistake of its own is passed over, so that one mistake is not told twice.
+Every section is read as far as it can be, so that a mistake in one place does not hide those in another; and what rests
+on a name that has a mistake of its own is passed over, so that one mistake is not told twice. Problems come in the
+order of the file.
 """
 
 import hashlib
@@ -80,7 +81,8 @@ def read_policy(text: str, *, source: str) -> Policy:
     rules = read_rules(data.get("rules"), facts, problems)
     calendar = _calendar(table(data, "calendar"), problems)
     problems.raise_if_any(source)
-    assert value is not None and calendar is not None, "a policy without problems has a value and a calendar"
+    if value is None or calendar is None:
+        raise AssertionError("a policy without problems has a value and a calendar")
     shape = PolicyShape.model_validate(data)
     return Policy(
         name=shape.name,

@@ -1,4 +1,4 @@
-"""The rules of a policy: their conditions parsed, their references resolved, and options that contradict each other refused."""
+"""The rules of a policy: conditions parsed, references resolved, and options that contradict each other refused."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -50,7 +50,9 @@ def read_rules(raw: Any, facts: Facts, problems: Problems) -> tuple[Rule, ...]:
         for keys, what in _mistakes(shape, facts.bands, moves):
             problems.add((*path, *keys), what)
         if shape.overrides_hold and when is not None and not needs_a_fresh_signal(when, facts.signals):
-            what = "its condition can be true without a fresh signal; require an event fact in it, as in `tickets > 0 and ...`"
+            what = (
+                "its condition can be true without a fresh signal; ask for an event in it, as in `tickets > 0 and ...`"
+            )
             problems.add((*path, "overrides_hold"), what)
         if shape.enabled and when is not None:
             rules.append(_rule(shape, when, protect, facts.bands, on))

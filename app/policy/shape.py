@@ -1,7 +1,7 @@
 """The policy file as it is written: which tables and keys there are, and what kind of value each takes.
 
-Nothing here knows what a name refers to or what an expression means; that is `read`. Unknown keys are mistakes. The models are
-frozen, and their descriptions are the text of the published JSON Schema.
+Nothing here knows what a name refers to or what an expression means; that is `read`. Unknown keys are mistakes. The
+models are frozen, and their descriptions are the text of the published JSON Schema.
 """
 
 from collections.abc import Mapping
@@ -31,13 +31,17 @@ def _decimal(value: Any) -> Any:
 
 def _list(value: Any) -> Any:
     if not isinstance(value, (list, tuple)):
-        raise ValueError('should be a list, as in ["low", "high"]')
+        raise ValueError(  # noqa: TRY004  pydantic gathers ValueError
+            'should be a list, as in ["low", "high"]'
+        )
     return tuple(value)
 
 
 def _tables(value: Any) -> Any:
     if not isinstance(value, (list, tuple)):
-        raise ValueError("should be a list of tables, each under a heading in double brackets")
+        raise ValueError(  # noqa: TRY004  pydantic gathers ValueError
+            "should be a list of tables, each under a heading in double brackets"
+        )
     return tuple(value)
 
 

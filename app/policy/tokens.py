@@ -1,8 +1,9 @@
 """The first half of reading a condition: its text becomes tokens, or is refused with one sentence that says where.
 
-Everything that the language does not have is turned away here, before any parser sees it: comments, casts, quoted names,
-parameters, sub-queries, functions other than ours, letters that only look like ours. What comes out alternates between
-operands and operators, and its brackets match, so that nothing is left for the parser but which operator binds first.
+Everything that the language does not have is turned away here, before any parser sees it: comments, casts, quoted
+names, parameters, sub-queries, functions other than ours, letters that only look like ours. What comes out alternates
+between operands and operators, and its brackets match, so that nothing is left for the parser but which operator binds
+first.
 """
 
 import re
@@ -14,105 +15,13 @@ from difflib import get_close_matches
 from typing import Literal
 
 from app.errors import Mistake
+from app.policy.refusals import AGGREGATES, FUNCTIONS, KEYWORDS, REFUSED_SIGNS, REFUSED_WORDS
 
 LONGEST_EXPRESSION = 2_000
 LONGEST_TEXT = 200
 LONGEST_NUMBER = 30
 LARGEST_NUMBER = Decimal(10) ** 18
 DEEPEST = 50
-
-FUNCTIONS = ("coalesce", "greatest", "least", "nullif", "abs", "round", "lower", "days_since", "days_until")
-KEYWORDS = frozenset(
-    "and or not is in between null true false case when then else end date".split(),
-)
-
-_SUBQUERY = "queries are not allowed; a condition reads the facts of one account"
-_PATTERN = "patterns are not allowed; compare with = or IN"
-_WINDOW = "window functions are not allowed; a condition reads the facts of one account"
-_CAST = "casts are not allowed; facts already have their types"
-_ARRAY = "arrays are not allowed; write IN ('a', 'b')"
-_ZONE = "times are compared as they stand; AT TIME ZONE and INTERVAL are not allowed, use days_since or days_until"
-_CLOCK = "the clock is not a fact; use days_since or days_until"
-_WRITE = "statements are not allowed, only a condition over facts"
-
-REFUSED_WORDS = (
-    dict.fromkeys(
-        ("select", "from", "where", "union", "intersect", "except", "with", "exists", "values", "table"), _SUBQUERY
-    )
-    | dict.fromkeys(("having", "group", "order", "limit", "offset", "join", "lateral", "returning"), _SUBQUERY)
-    | dict.fromkeys(("like", "ilike", "similar", "escape", "regexp", "rlike", "glob"), _PATTERN)
-    | dict.fromkeys(("over", "partition", "window", "filter", "within"), _WINDOW)
-    | dict.fromkeys(("cast", "try_cast", "convert"), _CAST)
-    | dict.fromkeys(("array", "any", "all", "some", "unnest"), _ARRAY)
-    | dict.fromkeys(("at", "interval", "timestamp", "timestamptz", "time"), _ZONE)
-    | dict.fromkeys(("now", "current_date", "current_timestamp", "current_time", "localtime", "localtimestamp"), _CLOCK)
-    | dict.fromkeys(
-        ("current_user", "session_user", "user", "current_role", "current_catalog"), "only facts can be read"
-    )
-    | dict.fromkeys(("insert", "update", "delete", "drop", "create", "alter", "grant", "copy", "do", "call"), _WRITE)
-    | dict.fromkeys(("truncate", "set", "begin", "commit", "rollback", "execute", "declare", "explain"), _WRITE)
-    | {
-        "distinct": "IS DISTINCT FROM and DISTINCT are not allowed; use = with coalesce",
-        "if": "IF is not allowed; write CASE WHEN ... THEN ... ELSE ... END",
-        "isnull": "write IS NULL",
-        "notnull": "write IS NOT NULL",
-        "unknown": "write IS NULL",
-        "symmetric": "write the lesser bound of BETWEEN first",
-        "xor": "XOR is not allowed; compare the two conditions with <>",
-        "div": "write / for a division",
-        "mod": "remainders are not allowed",
-        "collate": "collations are not allowed",
-        "as": "names cannot be given inside a condition; give the expression a name under [facts]",
-        "row": "rows are not allowed; compare one value at a time",
-        "default": "only facts can be read",
-    }
-)
-RESERVED = KEYWORDS | frozenset(FUNCTIONS) | frozenset(REFUSED_WORDS)
-"""Words that mean something in a condition, so that no fact can be called so."""
-
-_REFUSED_SIGNS = (
-    (
-        "--",
-        "comments are not allowed here (they are in the file, after a #); write - (-1) to take away a negative number",
-    ),
-    ("/*", "comments are not allowed here (they are in the file, after a #)"),
-    ("*/", "comments are not allowed here (they are in the file, after a #)"),
-    ("::", _CAST),
-    (":=", _WRITE),
-    ("->", "JSON operators are not allowed; declare the field under [attributes]"),
-    ("#>", "JSON operators are not allowed; declare the field under [attributes]"),
-    ("@>", "JSON operators are not allowed; declare the field under [attributes]"),
-    ("<@", "JSON operators are not allowed; declare the field under [attributes]"),
-    ("||", "texts cannot be joined; for a choice write OR"),
-    ("&&", "write AND"),
-    ("==", "write = once"),
-    ("=>", "write >= for 'at least'"),
-    ("=<", "write <= for 'at most'"),
-    ("<=>", "IS DISTINCT FROM is not allowed; use = with coalesce"),
-    ("<<", "bit operators are not allowed"),
-    (">>", "bit operators are not allowed"),
-    ("!~", _PATTERN),
-    ("~", _PATTERN),
-    (";", "a condition is one expression; remove the semicolon"),
-    (":", "parameters are not allowed; write the value itself"),
-    ("$", "parameters and dollar quotes are not allowed; write the value itself"),
-    ("?", "parameters are not allowed; write the value itself"),
-    ("@", "parameters are not allowed; write the value itself"),
-    ('"', "names are written without quotes, and texts in single quotes: 'text'"),
-    ("`", "names are written without quotes, and texts in single quotes: 'text'"),
-    ("[", _ARRAY),
-    ("]", _ARRAY),
-    ("{", "braces belong in `because`; a condition names facts without them"),
-    ("}", "braces belong in `because`; a condition names facts without them"),
-    ("\\", "a backslash means nothing here; a quote inside a text is doubled: 'it''s'"),
-    ("#", "comments are not allowed here (they are in the file, after a #)"),
-    ("&", "write AND"),
-    ("|", "write OR"),
-    ("%", "percentages are written as shares: 0.4 for 40 %"),
-    ("^", "powers are not allowed"),
-    ("!", "write NOT, or <> for 'is not equal'"),
-    (".", "facts have one-part names, without a dot"),
-)
 
 _SPACE = re.compile(r"[ \t\r\n]+")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -190,7 +99,7 @@ def _token(text: str, at: int) -> tuple[Token, int]:
         raise Unreadable(text, at, _foreign(text[at]))
     if text[at].isdigit() or (text[at] == "." and _NUMBERISH.match(text, at + 1)):
         raise Unreadable(text, at, _odd_number(text, at))
-    for sign, why in _REFUSED_SIGNS:
+    for sign, why in REFUSED_SIGNS:
         if text.startswith(sign, at):
             raise Unreadable(text, at, why)
     match = _SIGN.match(text, at)
@@ -216,13 +125,21 @@ def _word(text: str, at: int, raw: str) -> Token:
     if word in KEYWORDS:
         return Token("keyword", word, at)
     if behind.lstrip(" \t\r\n")[:1] == "(":
-        if word not in FUNCTIONS:
-            known = f"unknown function `{_short(raw)}`{suggestion(word, FUNCTIONS)}"
-            raise Unreadable(text, at, f"{known} (there are {', '.join(FUNCTIONS[:-1])} and {FUNCTIONS[-1]})")
-        return Token("function", word, at)
+        return _function(text, at, raw)
     if word in FUNCTIONS:
         raise Unreadable(text, at, f"`{word}` is a function; write {word}(...)")
     return Token("name", word, at)
+
+
+def _function(text: str, at: int, raw: str) -> Token:
+    word = raw.lower()
+    if word in AGGREGATES:
+        what = f"`{word}` reads many rows; name it under [signals], with a measure, and use the name"
+        raise Unreadable(text, at, what)
+    if word not in FUNCTIONS:
+        known = f"unknown function `{_short(raw)}`{suggestion(word, FUNCTIONS)}"
+        raise Unreadable(text, at, f"{known} (there are {', '.join(FUNCTIONS[:-1])} and {FUNCTIONS[-1]})")
+    return Token("function", word, at)
 
 
 def _literal_text(text: str, at: int) -> tuple[Token, int]:
@@ -289,6 +206,9 @@ def _check_brackets(text: str, tokens: tuple[Token, ...]) -> None:
             opened.append(token)
             if len(opened) > DEEPEST:
                 raise Unreadable(text, token.at, f"nested deeper than {DEEPEST} levels; name parts of it under [facts]")
+        elif token.word in ("when", "then", "else"):
+            if not opened or opened[-1].word != "case":
+                raise Unreadable(text, token.at, f"{token.word.upper()} stands only between CASE and END")
         elif token.word in (")", "end"):
             other = "(" if token.word == ")" else "case"
             if not opened or opened[-1].word != other:
@@ -314,7 +234,7 @@ _ONLY = {
 
 
 def _check_order(text: str, tokens: tuple[Token, ...]) -> None:
-    """Operands and operators alternate. The state says what may come next: an operand, an operator, or one of few words."""
+    """Operands and operators alternate. The state says what may come next: an operand, an operator, or few words."""
     state, last = "operand", ""
     for token in tokens:
         if state in _ONLY:
