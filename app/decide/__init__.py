@@ -55,7 +55,7 @@ def decision_statement(policy: Policy, as_of: datetime, sources: Sources = LIVE)
 
 
 def decide(connection: Connection, policy: Policy, as_of: datetime, sources: Sources = LIVE) -> Iterator[Decision]:
-    """The decisions of one run, ordered by account id and streamed; accounts that stay as they are never leave Postgres.
+    """The decisions of one run, ordered by account id and streamed; accounts that stay never leave Postgres.
 
     `as_of` is aware. Raises nothing of its own; a lost connection surfaces as the driver's error.
     """

@@ -105,7 +105,7 @@ def joined(ask: Question, readings: tuple[tuple[Any, Reading], ...]) -> Select[A
             "is_active"
         ),
         *(accounts.c[name] for name in ("segment", "region", "language", "currency")),
-        account_column("arr", accounts.c.arr).label("arr"),
+        account_column("arr", accounts.c.arr).label("booked_arr"),
         *(coverage.c[name] for name in COVERAGE_COLUMNS),
         *(account_column(name, accounts.c[name]).label(f"f_{name}") for name in ask.facts.account_columns),
         *(
@@ -137,10 +137,13 @@ def joined(ask: Question, readings: tuple[tuple[Any, Reading], ...]) -> Select[A
 
 
 def valued(ask: Question, rows: Columns) -> list[Column]:
-    """The columns that follow from the raw facts alone: `value`."""
+    """The columns that follow from the raw facts alone: `value` and `arr`, both missing in a foreign currency."""
     reader = ask.reader(lambda name: rows[f"f_{name}"])
-    known = func.coalesce(rows["currency"], ask.policy.currency) == ask.policy.currency
-    return [case((known, compile_expression(ask.policy.value, reader))).label("value")]
+    ours = func.coalesce(rows["currency"], ask.policy.currency) == ask.policy.currency
+    return [
+        case((ours, compile_expression(ask.policy.value, reader))).label("value"),
+        case((ours, rows["booked_arr"])).label("arr"),
+    ]
 
 
 def placed(ask: Question, rows: Columns) -> list[Column]:

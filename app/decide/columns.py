@@ -4,11 +4,13 @@ from collections.abc import Iterable
 
 from sqlalchemy import Column as TableColumn
 from sqlalchemy import Connection, Table, inspect
-from sqlalchemy.dialects.postgresql.base import PGDialect
+from sqlalchemy.dialects.postgresql import psycopg
 from sqlalchemy.exc import NoSuchTableError
 
 from app import tables
 from app.errors import Mistake, Problem
+
+_DIALECT = psycopg.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy leaves its dialects untyped
 
 _KINDS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("number", ("INTEGER", "BIGINT", "SMALLINT", "NUMERIC", "DOUBLE PRECISION", "REAL", "FLOAT", "DECIMAL")),
@@ -52,7 +54,7 @@ def _compare(connection: Connection, table: Table) -> Iterable[Problem]:
 
 
 def _type_of(column: "TableColumn[object]") -> str:
-    return str(column.type.compile(dialect=PGDialect()))
+    return str(column.type.compile(dialect=_DIALECT))
 
 
 def _kind(sql_type: str) -> str:

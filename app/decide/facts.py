@@ -134,7 +134,7 @@ def _sane(number: Column) -> Column:
 
 
 def _datetime(item: Column) -> Column:
-    """The text of a jsonb string that reads as a date or time, else NULL: jsonpath is the one cast that never raises."""
+    """The text of a jsonb string that reads as a date or time, else NULL: no other cast of such text never raises."""
     path = literal("$.datetime()", JSONPATH)
     found = func.jsonb_path_query_first_tz(item, path, func.jsonb_build_object(), true())
     return cast(func.jsonb_extract_path_text(func.jsonb_build_array(found), "0"), Text)

@@ -1,8 +1,8 @@
 """Signal facts: one pass over `account_signals`, one row per account.
 
 Every fact of the policy is an aggregate with a FILTER in the same GROUP BY. An event fact is read in two ways: `fresh`
-(signals newer than the account's last band change) and `all` (every signal of its window); which of them a policy needs,
-the caller says.
+(signals newer than the account's last band change) and `all` (every signal of its window); which a policy needs, the
+caller says.
 
 The latest value of a kind is the second element of the greatest [microseconds, value in ten-thousandths]: one hash
 aggregate instead of a sort per fact, exact, and total, since of two values at one instant the larger wins.
