@@ -48,13 +48,14 @@ def load_settings() -> Settings:
 
 def _unknown() -> Iterator[Problem]:
     """A problem for each BANDSHIFT_ variable that no setting reads, in order of name."""
-    known = sorted(_variable(name) for name in Settings.model_fields)
-    # As pydantic-settings reads them: in any case.
+    known = sorted(name for name in map(_variable, Settings.model_fields) if name.startswith(PREFIX))
+    # In any case, for that is how they are read.
     for name in sorted(variable for variable in os.environ if variable.upper().startswith(PREFIX)):
         if name.upper() not in known:
-            near = get_close_matches(name.upper(), known, n=1)
-            known_ones = ", ".join(other for other in known if other.startswith(PREFIX))
-            hint = f"did you mean {near[0]}?" if near else f"there are {known_ones}"
+            near = get_close_matches(
+                name.upper().removeprefix(PREFIX), [one.removeprefix(PREFIX) for one in known], n=1
+            )
+            hint = f"did you mean {PREFIX}{near[0]}?" if near else f"there are {', '.join(known)}"
             yield Problem(name, f"no such setting; {hint}")
 
 

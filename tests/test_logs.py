@@ -75,16 +75,21 @@ def test_events_below_the_level_are_left_out() -> None:
     assert [event["event"] for event in written(stream)] == ["run.skipped"]
 
 
+def fail(secret: str) -> None:
+    raise ValueError(len(secret))
+
+
 @pytest.mark.parametrize("stream", [io.StringIO(), Terminal()], ids=["json", "terminal"])
 def test_a_traceback_shows_no_local_variables(stream: io.StringIO) -> None:
     configure_logs(stream=stream)
-    password = "canary"  # noqa: S105 - the canary
+    secret = "".join(("can", "ary"))
     try:
-        raise ValueError(len(password))
+        fail(secret)
     except ValueError:
         structlog.get_logger().exception("run.failed")
     assert "ValueError: 6" in stream.getvalue()
-    assert stream.getvalue().count("canary") == stream.getvalue().count('password = "canary"')
+    assert "in fail" in stream.getvalue()
+    assert "canary" not in stream.getvalue()
 
 
 def test_on_a_terminal_an_event_is_text_and_colour_can_be_refused() -> None:

@@ -166,10 +166,10 @@ def test_a_user_who_may_not_make_tables_is_told_so(blank: Engine) -> None:
     guest = f"bandshift_guest_{uuid4().hex}"
     with blank.begin() as connection:
         connection.execute(text("REVOKE CREATE ON SCHEMA public FROM PUBLIC"))
-        connection.execute(text(f"CREATE ROLE {guest} LOGIN PASSWORD 'guest'"))
+        connection.execute(text(f"CREATE ROLE {guest} LOGIN PASSWORD '{guest}'"))
     try:
         with (
-            engine_on(blank.url.set(username=guest, password="guest")) as engine,
+            engine_on(blank.url.set(username=guest, password=guest)) as engine,
             pytest.raises(Mistake, match="may not make tables: permission denied for schema public"),
         ):
             migrate.upgrade(engine)
@@ -379,7 +379,8 @@ CATALOGUE = """
       AND c.relname <> 'bandshift_version'
     UNION ALL
     SELECT 'constraint', conrelid::regclass || '.' || conname, pg_get_constraintdef(oid)
-    FROM pg_constraint WHERE connamespace = 'public'::regnamespace AND conrelid IS DISTINCT FROM to_regclass('bandshift_version')
+    FROM pg_constraint
+    WHERE connamespace = 'public'::regnamespace AND conrelid IS DISTINCT FROM to_regclass('bandshift_version')
     UNION ALL
     SELECT 'index', indexname, indexdef FROM pg_indexes
     WHERE schemaname = 'public' AND tablename <> 'bandshift_version'

@@ -133,6 +133,7 @@ def _using(
                 f"the embedded database's folder {home} cannot be used ({error.strerror}): set BANDSHIFT_HOME to a "
                 "folder that you can write, or DATABASE_URL to a database"
             ) from error
+        log.debug("embedded.entered", data=str(server.data))
         try:
             yield server
         finally:
@@ -187,7 +188,6 @@ def _start(home: Path, programs: Programs, settings: Mapping[str, str], *, is_sc
     ) as launcher:
         assert launcher.stdout is not None  # noqa: S101 - it is a pipe
         _wait_until_ready(server, launcher.stdout, data / "server.log")
-    log.debug("embedded.started", data=str(data))
     return server
 
 
