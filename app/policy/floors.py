@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 from itertools import pairwise
 
+from app.figures import money
 from app.policy.model import Floors
 from app.policy.problems import Path
 from app.policy.shape import BandShape, EconomicsShape, SegmentShape
@@ -16,8 +17,6 @@ from app.policy.shape import BandShape, EconomicsShape, SegmentShape
 CENT = Decimal("0.01")
 Found = tuple[Path, str]
 """Something wrong, and the path of it."""
-
-SYMBOLS = {"USD": "$", "EUR": "€", "GBP": "£"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +54,6 @@ class FloorOf:
         cost = self.cost
         steps = f"{money(cost.csm_cost, self.currency)} x {cost.staffing:f} / {cost.cost_ratio:f}"
         return f"{steps} / {cost.accounts_per_csm:,} = {result}"
-
-
-def money(amount: Decimal, currency: str) -> str:
-    """The amount with its currency, without cents when there are none: `$7,200`, `CHF 1,234.50`."""
-    symbol = SYMBOLS.get(currency, f"{currency} ")
-    whole = amount == amount.to_integral_value()
-    sign = "-" if amount < 0 else ""
-    return f"{sign}{symbol}{abs(amount):,.0f}" if whole else f"{sign}{symbol}{abs(amount):,.2f}"
 
 
 def price(

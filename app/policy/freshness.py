@@ -2,7 +2,7 @@
 
 A rule that overrides what holds an account down must not do so week after week on facts that stand still. So its
 condition is folded as if there were no event since the last move: counts of events are 0, other event facts missing,
-and of every other fact nothing is known. If the condition cannot come out TRUE then, only a fresh signal can make it so.
+and of every other fact nothing is known. If it cannot come out TRUE then, only a fresh signal can make it so.
 
 A truth value is folded to the set of what it may be; a number or text to one known value, or to `ANY`.
 """

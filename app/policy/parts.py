@@ -47,7 +47,10 @@ _ORDERED = (Type.NUMBER, Type.DATE, Type.TIMESTAMP, Type.BAND)
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What an expression may name: the facts with their types, and the policy's bands."""
+    """What an expression may name: the facts with their types, and the policy's bands.
+
+    Without bands nothing is known of them, and any name passes for one.
+    """
 
     facts: Mapping[str, Type]
     bands: Sequence[str]
@@ -278,7 +281,7 @@ class Typing:
                 return Constant(iso_date(self.text, at, value), Type.DATE)
             case Type.TIMESTAMP:
                 return Constant(self._instant(value, at), Type.TIMESTAMP)
-            case Type.BAND if value in self.scope.bands:
+            case Type.BAND if value in self.scope.bands or not self.scope.bands:
                 return Constant(value, Type.BAND)
             case Type.BAND:
                 known = ", ".join(self.scope.bands)

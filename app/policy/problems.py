@@ -6,6 +6,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from app.errors import Mistake, Problem
+from app.figures import printable
 from app.policy.tokens import suggestion
 
 Path = tuple[str | int, ...]
@@ -20,7 +21,7 @@ class Problems:
 
     def add(self, path: Path, what: str) -> None:
         """One more problem, at `path`."""
-        self.found.append((path, what))
+        self.found.append((path, printable(what)))
 
     def add_shape(self, model: type[BaseModel]) -> None:
         """What pydantic has against the shape of the file."""
@@ -45,7 +46,7 @@ def written(path: Path) -> str:
     text = ""
     for step in path:
         text += f"[{step}]" if isinstance(step, int) else f".{step[:80]}" if text else step[:80]
-    return text
+    return printable(text)
 
 
 def _place(data: Any, path: Path) -> tuple[int, ...]:

@@ -17,6 +17,7 @@ from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from app.errors import Mistake, Problem
+from app.figures import printable
 from app.policy.facts import Facts, table, valid
 from app.policy.floors import FloorOf, floors, price
 from app.policy.model import Band, Calendar, Guards, Policy, Share
@@ -76,7 +77,8 @@ def read_policy(text: str, *, source: str) -> Policy:
     facts = Facts(data, bands, problems)
     economics = table(data, "economics")
     worth = economics.get("value", EconomicsShape().value)
-    value = facts.value(("economics", "value"), worth) if isinstance(worth, str) and worth else None
+    value = facts.value(("economics", "value"), worth) if isinstance(worth, str) else None
+    _check_segments(economics, bands, problems)
     priced = _price(data, problems)
     rules = read_rules(data.get("rules"), facts, problems)
     calendar = _calendar(table(data, "calendar"), problems)
@@ -120,14 +122,18 @@ def toml_of(text: str, source: str) -> dict[str, Any]:
     except ValueError as error:
         found = re.fullmatch(r"(.*) \(at (?:line (\d+), column (\d+)|(end of document))\)", str(error), re.DOTALL)
         if found is None:
-            raise Mistake(f"{source} is not TOML: {str(error)[:200]}") from None
+            raise Mistake(f"{source} is not TOML: a number in it has thousands of digits") from None
         what, line, column, _ = found.groups()
         where = f"line {line}, column {column}" if line else f"line {text.count(chr(10)) + 1}, at the end"
-        raise Mistake(f"{source} is not TOML:", [Problem(where, what[:1].lower() + what[1:])]) from None
+        what = re.sub(r"\(('.*?'),?\)", r"\1", what)  # tomllib names a table by its tuple of keys
+        raise Mistake(f"{source} is not TOML:", [Problem(where, printable(what[:1].lower() + what[1:]))]) from None
 
 
 def _band_names(data: Mapping[str, Any], problems: Problems) -> tuple[str, ...]:
-    """The bands' names, lowest first; tells those that are taken or come twice, and pools above named bands."""
+    """The bands' names, lowest first, or none if they are not all known.
+
+    Tells those that are taken or come twice, and pools above named bands.
+    """
     raw = data.get("bands")
     given = [band if isinstance(band, dict) else {} for band in raw] if isinstance(raw, list) else []
     seen: dict[str, int] = {}
@@ -150,7 +156,7 @@ def _band_names(data: Mapping[str, Any], problems: Problems) -> tuple[str, ...]:
             problems.add(("bands", index, "owner"), what)
         elif band.get("owner") == "named":
             named_below = shown
-    return tuple(seen)
+    return tuple(seen) if all(isinstance(band.get("name"), str) for band in given) else ()
 
 
 def _price(data: Mapping[str, Any], problems: Problems) -> Mapping[str | None, Sequence[FloorOf]]:
@@ -159,12 +165,9 @@ def _price(data: Mapping[str, Any], problems: Problems) -> Mapping[str | None, S
     bands = [valid(BandShape, band) for band in raw] if isinstance(raw, list) else []
     economics = valid(EconomicsShape, data.get("economics", {}))
     known = [band for band in bands if band is not None]
-    if economics is not None and len(known) == len(bands):
-        _check_segments(economics, [band.name for band in known], problems)
     if known and bands[0] is known[0] and known[0].floor:
-        problems.add(("bands", 0, "floor"), "the lowest band takes every account, so its floor is 0; leave it out")
-    names = {band.name for band in known}
-    if economics is None or len(known) != len(bands) or len(names) != len(bands):
+        problems.add(("bands", 0, "floor"), _LOWEST)
+    if economics is None or len(known) != len(bands) or len({band.name for band in known}) != len(bands):
         return {}
     priced, found = price(known, economics)
     for path, what in found:
@@ -172,16 +175,20 @@ def _price(data: Mapping[str, Any], problems: Problems) -> Mapping[str | None, S
     return priced
 
 
-def _check_segments(economics: EconomicsShape, bands: Sequence[str], problems: Problems) -> None:
+_LOWEST = "the lowest band takes every account, so its floor is 0; leave it out"
+
+
+def _check_segments(economics: Mapping[str, Any], bands: Sequence[str], problems: Problems) -> None:
     """The bands that a segment's economics name are the policy's."""
-    for segment, shape in economics.segments.items():
+    segments = table(economics, "segments")
+    for segment in segments:
         for key in ("accounts_per_csm", "floors"):
-            for band, given in getattr(shape, key).items():
+            for band, given in table(table(segments, segment), key).items():
                 path: Path = ("economics", "segments", segment, key, band)
-                if band not in bands:
+                if bands and band not in bands:
                     problems.add(path, f"there is no band `{band[:80]}`{suggestion(band, bands)}")
-                elif key == "floors" and band == bands[0] and given:
-                    problems.add(path, "the lowest band takes every account, so its floor is 0; leave it out")
+                elif bands and key == "floors" and band == bands[0] and given != 0:
+                    problems.add(path, _LOWEST)
 
 
 def _bands(shapes: Sequence[BandShape]) -> tuple[Band, ...]:

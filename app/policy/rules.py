@@ -75,7 +75,7 @@ def template_mistakes(template: str, known: Mapping[str, Any]) -> Iterator[str]:
 
 def _condition(path: Path, rule: Mapping[str, Any], key: str, facts: Facts) -> Expression | None:
     text = rule.get(key)
-    return facts.expression((*path, key), text, Type.BOOLEAN) if isinstance(text, str) and text else None
+    return facts.expression((*path, key), text, Type.BOOLEAN) if isinstance(text, str) else None
 
 
 def _repeated(names: Sequence[Any]) -> Iterator[tuple[int, str]]:

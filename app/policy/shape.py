@@ -4,6 +4,7 @@ Nothing here knows what a name refers to or what an expression means; that is `r
 models are frozen, and their descriptions are the text of the published JSON Schema.
 """
 
+import re
 from collections.abc import Mapping
 from datetime import time
 from decimal import Decimal
@@ -60,7 +61,6 @@ def _fact(value: Any) -> Any:
 Number = Annotated[Decimal, BeforeValidator(_decimal, json_schema_input_type=float)]
 Money = Annotated[Number, Field(ge=0, le=MONEY_LIMIT)]
 Name = Annotated[StrictStr, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=40)]
-Text = Annotated[StrictStr, Field(min_length=1, max_length=2_000)]
 Line = Annotated[StrictStr, Field(min_length=1, max_length=300)]
 Names = Annotated[tuple[StrictStr, ...], BeforeValidator(_list, json_schema_input_type=list[str]), Field(min_length=1)]
 Days = Annotated[StrictInt, Field(ge=1, le=DAYS_LIMIT)]
@@ -110,7 +110,7 @@ class EconomicsShape(Shape):
     )
     cost_ratio: Ratio | None = Field(default=None, description="the share of the value that coverage may cost")
     buffer: Buffer = Field(default=Decimal("0.15"), description="how far under its floor a band is kept, as a share")
-    value: Text = Field(
+    value: StrictStr = Field(
         default="arr + coalesce(expansion_arr, 0)", description="what an account is worth, as an expression"
     )
     segments: Mapping[str, SegmentShape] = Field(default_factory=dict)
@@ -131,7 +131,7 @@ class SignalShape(Shape):
 class FactShape(Shape):
     """A name for an expression."""
 
-    expr: Text
+    expr: StrictStr
     unit: Unit | None = None
 
 
@@ -140,7 +140,7 @@ class RuleShape(Shape):
 
     name: Name
     move: Literal["graduate", "demote", "intervene"]
-    when: Text = Field(description="a condition over facts")
+    when: StrictStr = Field(description="a condition over facts")
     because: Line = Field(description="the reason, part of a sentence, with facts in braces")
     to: StrictStr = Field(description="a band, or earned_band, next or previous")
     from_: Names | None = Field(default=None, alias="from", description="the bands it applies in")
@@ -151,7 +151,7 @@ class RuleShape(Shape):
     min_stay_weeks: Annotated[StrictInt, Field(ge=0, le=GRACE_LIMIT)] | None = Field(
         default=None, description="weeks in a band"
     )
-    protect_when: Text | None = Field(default=None, description="a condition that makes the move a review")
+    protect_when: StrictStr | None = Field(default=None, description="a condition that makes the move a review")
     overrides_hold: StrictBool | None = Field(
         default=None, description="lifts what a demotion holds down; needs a fresh signal"
     )
@@ -204,11 +204,8 @@ def _time(value: Any) -> Any:
     """A time of day, written "06:00" or as TOML's own."""
     if isinstance(value, time):
         return value
-    if isinstance(value, str) and len(value) == len("06:00"):
-        try:
-            return time.fromisoformat(value)
-        except ValueError:
-            pass
+    if isinstance(value, str) and re.fullmatch(r"([01][0-9]|2[0-3]):[0-5][0-9]", value):
+        return time.fromisoformat(value)
     raise ValueError('should be a time of day, as in "06:00"')
 
 
