@@ -123,7 +123,8 @@ def test_every_session_speaks_utc_and_iso_and_is_named(database_url: URL) -> Non
             with engine.connect() as connection:
                 rows = connection.execute(
                     text(
-                        "SELECT name, setting FROM pg_settings WHERE name IN ('TimeZone', 'DateStyle', 'application_name', "
+                        "SELECT name, setting FROM pg_settings WHERE name IN ('TimeZone', 'DateStyle', "
+                        "'application_name', "
                         "'client_connection_check_interval', 'transaction_isolation', 'client_encoding', 'jit')"
                     )
                 )

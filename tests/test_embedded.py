@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -168,6 +169,14 @@ def test_scratch_data_is_deleted_even_if_its_user_is_killed(tmp_path: Path) -> N
         process.wait(30)
         assert soon(lambda: not data.parent.exists())
         assert servers(data) == []
+
+
+def test_scratch_that_cannot_start_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    broken = embedded.Programs(tmp_path / "nowhere", 18)
+    with pytest.raises(Mistake), embedded.serve_scratch(programs=broken):
+        pytest.fail("it was started")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_with_a_very_long_name_has_its_socket_elsewhere(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ its holder was killed. So no server outlives its users, and nobody has to count 
 import fcntl
 import os
 import select
+import shutil
 import socket
 import subprocess
 import sys
@@ -108,8 +109,12 @@ def serve_scratch(*, programs: Programs | None = None) -> Iterator[Server]:
     """A server on an empty database runs; its data is deleted after, even if this process is killed."""
     programs = programs or wheel_programs()
     home = Path(tempfile.mkdtemp(prefix="bandshift-"))
-    with _using(home, programs, NOT_DURABLE, is_scratch=True) as server:
-        yield server
+    try:
+        with _using(home, programs, NOT_DURABLE, is_scratch=True) as server:
+            yield server
+    finally:
+        # The keeper has done it, unless it never came to start.
+        shutil.rmtree(home, ignore_errors=True)
 
 
 @contextmanager
