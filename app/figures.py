@@ -19,6 +19,13 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else " " if c.isspace() else "?" for c in text)
 
 
+def sentence(clause: str) -> str:
+    """The clause as a sentence of its own; a name or an id at its start keeps its letters."""
+    first = clause.split(" ", 1)[0]
+    capital = clause[:1].upper() if first.isalpha() else clause[:1]
+    return f"{capital}{clause[1:]}".rstrip(".") + "."
+
+
 def number(value: Decimal | int, decimals: int = 4) -> str:
     """`value` with thousands separators and at most `decimals` decimals, none of them a trailing zero."""
     rounded = Decimal(value).quantize(Decimal(1).scaleb(-decimals), ROUND_HALF_UP) + 0  # + 0 turns -0 into 0

@@ -4,6 +4,7 @@ Changes are in the order in which they took effect; of several at one instant, i
 account.
 """
 
+import string
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from datetime import datetime
@@ -104,8 +105,8 @@ def read_standing(connection: Connection, account_id: str) -> Standing:
 
 def read_changes(connection: Connection, wanted: Slice, latest: int | None) -> Iterator[Change]:
     """The changes in order, as they come from the database; only the last `latest` of them, unless that is None."""
-    streaming = connection.execution_options(stream_results=True, max_row_buffer=1_000)
-    rows = streaming.execute(select_changes(wanted, latest))
+    options = {"stream_results": True, "max_row_buffer": 1_000}
+    rows = connection.execute(select_changes(wanted, latest), execution_options=options)
     return (Change(**row._mapping) for row in rows)
 
 
@@ -224,11 +225,15 @@ def _unknown(connection: Connection, account_id: str) -> str:
 
 
 def select_alike(account_id: str) -> Select[Any]:
-    """Up to three accounts that have this id in other letters, or this name."""
+    """Up to three accounts that have this id in other letters, or this name, or end in the digits it ends in."""
     asked = account_id.strip().lower()
+    digits = asked[len(asked.rstrip(string.digits)) :]
+    alike = [func.lower(accounts.c.account_id) == asked, func.lower(accounts.c.name) == asked]
+    if len(digits) > 1:
+        alike.append(func.right(accounts.c.account_id, len(digits)) == digits)
     return (
         select(accounts.c.account_id, accounts.c.name)
-        .where(or_(func.lower(accounts.c.account_id) == asked, func.lower(accounts.c.name) == asked))
+        .where(or_(*alike))
         .order_by(accounts.c.account_id)
         .limit(3)
     )

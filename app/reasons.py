@@ -18,17 +18,13 @@ from app.policy.model import Policy, Rule
 
 def reason(policy: Policy, decision: Decision) -> str:
     """One full sentence that says what happens to the account, or would, and why."""
-    return f"{_what(policy, decision)}: {because(policy, decision)}."
+    who_decides = "; it is protected, so a person decides" if decision.outcome == "review" else ""
+    return f"{_what(policy, decision)}: {because(policy, decision)}{who_decides}."
 
 
 def because(policy: Policy, decision: Decision) -> str:
     """The second half of `reason`: the why alone, as a clause without a full stop."""
-    if decision.outcome == "contested":
-        return _contested(policy, decision)
-    clause = _clause(policy, decision)
-    if decision.outcome == "review":
-        return f"{clause}; it is protected, so a person decides"
-    return clause
+    return _contested(policy, decision) if decision.outcome == "contested" else _clause(policy, decision)
 
 
 def _what(policy: Policy, decision: Decision) -> str:
@@ -54,7 +50,7 @@ def _moved(policy: Policy, decision: Decision) -> str:
         case "leave":
             return f"Left {before}"
         case "graduate" | "settle" if before == after:
-            return f"Stays in {after} for good"
+            return f"Stays in {after}"
         case "intervene":
             rule = policy.rule.get(decision.rule)
             weeks = f" for at most {figures.counted(rule.for_weeks, 'week')}" if rule and rule.for_weeks else ""
@@ -83,10 +79,10 @@ def _clause(policy: Policy, decision: Decision) -> str:
             return _earned(policy, decision)
         case "settle", "entry":
             return f"the policy has no band {decision.from_band} any more, and {_earned(policy, decision)}"
-        case "return", name:
+        case (("return" | "settle"), name) if name not in {rule.name for rule in policy.graduations}:
             return _ended(decision, name)
     rule = policy.rule.get(decision.rule)
-    return filled(policy, rule, _facts(decision)) if rule else f"rule {decision.rule}"
+    return filled(policy, rule, _facts(decision)) if rule else "no rule moves it"
 
 
 def _contested(policy: Policy, decision: Decision) -> str:

@@ -106,15 +106,17 @@ def a_monday(policy: Policy) -> Plan:
         ),
         decision("A-0012", outcome="state", to_band="high"),
         owner_changes=(
-            OwnerChange("A-0001", "C-1", "C-2", "band", "C-1 does not serve low"),
-            OwnerChange("A-0003", "C-1", "C-2", "band", "C-2 has the most room"),
-            OwnerChange("A-0007", "C-1", None, "left", "the account left"),
+            OwnerChange("A-0001", "C-1", "C-2", "band_change", "C-1 does not serve low", "low", Decimal(9000)),
+            OwnerChange("A-0003", "C-1", "C-2", "band_change", "C-2 has the most room", "high", Decimal(9000)),
+            OwnerChange("A-0007", "C-1", None, "left", "it is no longer an active customer", None, None),
+            OwnerChange("A-0900", "C-9", "C-2", "departure", "C-9 has left; C-2 has room", "low", Decimal(7500)),
         ),
         waitlist=(Waiting("A-0004", "low", AS_OF - timedelta(days=21), Decimal(8000)),),
         books=(
             Book("C-1", 40, 38, Decimal(2_000_000), Decimal(1_982_000), 40, None, 0, 2),
             Book("C-2", 250, 252, Decimal(5_000_000), Decimal(5_018_000), 250, Decimal(6_000_000), 2, 0),
         ),
+        notes=("the pin of A-0012 to C-9 counts for nothing: they have left",),
         verdicts=(
             Verdict("moved_accounts", Decimal(8), Decimal(200), "accounts", False, "8 accounts move, at most 200 may"),
             Verdict("csm_book", Decimal(2), Decimal(85), "accounts", False, "at most 2 accounts in one book, 85 may"),

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import typer
 
-from app.cli import db, demo, doctor, history, load, recompute
+from app.cli import db, demo, doctor, history, load, policy, recompute
 from app.cli.options import Verbose
 from app.errors import BandshiftError
 from app.figures import printable
@@ -35,10 +35,11 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command(epilog=EXIT_CODES)(recompute.recompute)
-app.command()(load.load)
+app.command(short_help="Load CSV files: accounts, signals, CSMs, coverage.")(load.load)
 app.command()(history.history)
 app.command()(doctor.doctor)
-app.command()(demo.demo)
+app.command(short_help="Fill an empty database with a sample company.")(demo.demo)
+app.add_typer(policy.app, name="policy")
 app.add_typer(db.app, name="db")
 
 

@@ -29,13 +29,13 @@ def history(
     band: Annotated[str | None, typer.Option(help="Into or out of this band.")] = None,
     rule: Annotated[str | None, typer.Option(help="Because of this rule.")] = None,
     limit: Annotated[
-        int | None, typer.Option(min=1, help="The latest so many; default: 50 in a table, else all.")
+        int | None, typer.Option(min=1, help="The latest so many; default: 50 in a table, else all.", metavar="N")
     ] = None,
     form: OutputFormat = Format.TABLE,
     output: Output = None,
     verbose: Verbose = False,
 ) -> None:
-    """Tell how an account came to where it is, or list a slice of band_history."""
+    """Tell the story of an account, or list past moves."""
     del verbose
     wanted = Slice(
         account_id=account,

@@ -42,11 +42,15 @@ def recompute(
     demo: Annotated[
         bool, typer.Option("--demo", help="Use the sample company in a scratch database, deleted after.")
     ] = False,
-    limit: Annotated[int, typer.Option(min=1, help="Show so many of each list in the table.")] = 10,
+    limit: Annotated[int, typer.Option(min=1, help="Show so many of each list in the table.", metavar="N")] = 5,
     everything: Annotated[bool, typer.Option("--all", help="Show every list of the table whole.")] = False,
     verbose: Verbose = False,
 ) -> None:
-    """Evaluate every account, move those that the policy moves, and report what and why."""
+    """Move the accounts that the policy moves, and report why.
+
+    Evaluates every account, moves those whose band should change, settles who owns them, and writes it all to the
+    history, in one transaction; with --dry-run it only reports.
+    """
     del verbose  # its callback has done the work
     settings = load_settings()
     chosen = load_policy(policy or settings.policy)

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import IO, Any
 from uuid import UUID
 
-from app.figures import counted, day
+from app.figures import counted, day, sentence
 from app.history import Change, Standing
 from app.report.csv import cell
 from app.report.names import Names
@@ -53,7 +53,7 @@ def write_changes_table(page: Page, changes: Sequence[Change], names: Names, *, 
         *([] if of_one else [Column("Account"), Column("Name", flexible=True)]),
         Column("Bands"),
         Column("Rule"),
-        Column("Owner"),
+        Column("Owner" if of_one else "New owner"),
     ]
     page.table(columns, [_row(change, names, of_one=of_one) for change in changes])
 
@@ -62,9 +62,11 @@ def _row(change: Change, names: Names, *, of_one: bool) -> Row:
     account = () if of_one else (change.account_id, names.accounts.get(change.account_id, ""))
     bands = "" if change.move == "owner" else _arrow(change.from_band or "(new)", change.to_band or "(left)")
     owners = _arrow(_owner(change.from_owner_id), _owner(change.to_owner_id))
-    owner = f"; {change.owner_reason}" if change.owner_reason and of_one else ""
-    reason = f"{change.reason[:1].upper()}{change.reason[1:]}".rstrip(".")
-    return Row((day(change.changed_at), *account, bands, change.rule, owners), note=f"{reason}{owner}.")
+    if not of_one:
+        owners = "" if change.from_owner_id == change.to_owner_id else _owner(change.to_owner_id)
+    owner = f"; {change.owner_reason}" if change.owner_reason not in {None, change.reason} and of_one else ""
+    reason = sentence(f"{change.reason.rstrip('.')}{owner}")
+    return Row((day(change.changed_at), *account, bands, change.rule, owners), note=reason)
 
 
 def _standing(standing: Standing, names: Names) -> Iterator[tuple[str, str]]:

@@ -9,7 +9,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import IO
 
-from app.figures import counted, money, short_money
+from app.figures import counted, money, sentence, short_money
 from app.plan import Book, Decision, OwnerChange, Plan, Verdict
 from app.policy.model import Policy
 from app.reasons import because
@@ -49,7 +49,7 @@ def write_table(
     _reassigned(page, policy, summary.reassigned, names)
     _books(page, policy, summary.books, names)
     _waitlist(page, policy, plan.as_of, summary, names)
-    _decisions(page, policy, "Pending, to be confirmed by the next runs", summary.pending, names)
+    _decisions(page, policy, "Pending, until enough weekly runs in a row agree", summary.pending, names)
     _decisions(page, policy, "For review, protected from moving by themselves", summary.reviews, names)
     _decisions(page, policy, "Contested, rules pull both ways and nothing moves", summary.contested, names)
     _missing(page, plan)
@@ -67,25 +67,28 @@ def _opening(page: Page, policy: Policy, plan: Plan, summary: Summary, title: st
         (summary.contested.total, "contested"),
         (summary.waitlist.total, "waiting for an owner"),
     ]
-    noted = "".join(f", {count:,} {what}" for count, what in notes if count)
+    noted = ", ".join(f"{count:,} {what}" for count, what in notes if count)
     page.line(title, style="bold")
     rows = [
         ("As of", f"{plan.as_of:%Y-%m-%d %H:%M} {plan.as_of.tzname() or ''}"),
         ("Policy", f"{plan.policy_name} ({plan.policy_sha[:12]})"),
         ("Accounts", f"{plan.census.accounts:,} active, {short_money(plan.census.arr, policy.currency)} ARR"),
-        ("Moves", f"{counted(summary.moved, 'account')}, {short_money(moved, policy.currency)}{noted}"),
-        ("Owners", f"{counted(len(plan.owner_changes), 'account')} with a new owner or none"),
+        ("Moves", f"{counted(summary.moved, 'account')}, {short_money(moved, policy.currency)}"),
+        ("Owners", f"{counted(len(plan.owner_changes), 'account')} with another owner, or none"),
+        ("Open", noted or "nothing"),
     ]
     page.table([Column(""), Column("")], [Row(row) for row in rows], indent=0)
 
 
 def _bands(page: Page, policy: Policy, plan: Plan, summary: Summary) -> None:
-    """How full each band is before and after."""
+    """How many active accounts each band has before and after."""
     page.heading("Bands")
     rows = []
     for band in plan.census.bands:
-        arriving = sum(flow.accounts for flow in summary.flows if flow.to_band == band.band)
-        leaving = sum(flow.accounts for flow in summary.flows if flow.from_band == band.band)
+        # Who left is no active account before the run either.
+        staying = [flow for flow in summary.flows if flow.to_band is not None]
+        arriving = sum(flow.accounts for flow in staying if flow.to_band == band.band)
+        leaving = sum(flow.accounts for flow in staying if flow.from_band == band.band)
         if band.band is None and not band.accounts:
             continue
         cells = (
@@ -124,6 +127,10 @@ def _group(page: Page, policy: Policy, group: Group, names: Names) -> None:
     by = "" if group.rule in {"entry", "left", "pin"} else f" by {group.rule}"
     worth = short_money(group.value, policy.currency)
     page.heading(f"{verb}{by}: {counted(group.moves.total, 'account')}, {worth}")
+    why = [_sentence(policy, move.decision) for move in group.moves.shown]
+    shared = len(why) > 1 and len(set(why)) == 1
+    if shared:
+        page.paragraph(why[0], indent=2)
     columns = [
         Column("Account"),
         Column("Name", flexible=True),
@@ -140,9 +147,9 @@ def _group(page: Page, policy: Policy, group: Group, names: Names) -> None:
                 _money(move.decision.value, policy),
                 _owner(move, policy, names),
             ),
-            note=_sentence(policy, move.decision),
+            note="" if shared else told,
         )
-        for move in group.moves.shown
+        for move, told in zip(group.moves.shown, why, strict=True)
     ]
     page.table(columns, rows)
     _cut(page, group.moves.left_out)
@@ -160,7 +167,7 @@ def _reassigned(page: Page, policy: Policy, changes: Head[OwnerChange], names: N
                 f"{change.from_owner_id or 'the pool'} -> {change.to_owner_id or 'the pool'}",
                 _money(change.value, policy),
             ),
-            note=f"{change.reason[:1].upper()}{change.reason[1:]}.",
+            note=sentence(change.reason),
         )
         for change in changes.shown
     ]
@@ -252,11 +259,11 @@ def _decisions(page: Page, policy: Policy, title: str, decisions: Head[Decision]
 
 
 def _standing(policy: Policy, decision: Decision) -> str:
-    """The rule, with how far a pending decision has come."""
+    """The rule, with how many of its weeks a pending decision has behind it; of a contested one the sentence tells."""
     if decision.outcome == "contested":
-        return f"{decision.rule} / {decision.against}"
+        return ""
     if decision.outcome == "pending":
-        return f"{decision.rule} {decision.weeks} of {policy.rule[decision.rule].confirm_weeks} weeks"
+        return f"{decision.rule} {decision.weeks}/{policy.rule[decision.rule].confirm_weeks}"
     return decision.rule
 
 
@@ -302,8 +309,7 @@ def _cut(page: Page, left_out: int) -> None:
 
 
 def _sentence(policy: Policy, decision: Decision) -> str:
-    clause = because(policy, decision)
-    return f"{clause[:1].upper()}{clause[1:]}."
+    return sentence(because(policy, decision))
 
 
 def _arrow(decision: Decision) -> str:
