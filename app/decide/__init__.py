@@ -1,10 +1,10 @@
 """Deciding: one set-based SELECT from the accounts, their signals and the policy to what should happen to whom.
 
-    accounts + coverage + signals + pins --joined--> book --is_candidate--> candidates --judged--> decisions
+    accounts + coverage + pins + occasions --> book --> hopefuls + measurements --> candidates --judged--> decisions
 
-The book has a row for every account and stays in the database. A cheap condition keeps the candidates, the few accounts
-of which some rule has something to say; only those go through the layers that judge them. `docs/deciding.md` is the
-contract.
+The book has a row for every account and stays in the database. Whoever no rule could decide, whatever its measurements,
+is dropped before those are read; the few of whom some rule has something to say go through the layers that judge them.
+`docs/deciding.md` is the contract.
 """
 
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, select
 
 from app.decide import judge, outcome
-from app.decide.book import Question, joined, placed, valued
+from app.decide.book import Question, joined, measured, placed, valued
 from app.decide.census import take_census
 from app.decide.columns import check_columns
 from app.decide.layers import Rows
@@ -29,13 +29,13 @@ __all__ = ["LIVE", "Sources", "check_columns", "decide", "decision_statement", "
 def decision_statement(policy: Policy, as_of: datetime, sources: Sources = LIVE) -> Select[Any]:
     """The statement whose rows are the decisions, ordered by account id."""
     ask = Question(policy, as_of, sources)
-    book = Rows(joined(ask, ask.facts.readings).subquery("book"))
+    book = Rows(joined(ask).subquery("book"))
     book = book.plus(lambda rows: valued(ask, rows), name="valued", fenced=False)
     book = book.plus(lambda rows: placed(ask, rows), name="placed", fenced=False)
     book = book.plus(lambda rows: [judge.stage(ask, rows).label("stage")], name="staged", fenced=False)
-    candidates = Rows(
-        select(*book.values()).select_from(book.source).where(judge.is_candidate(ask, book)).cte("candidates")
-    )
+    hopefuls = book.where(judge.is_candidate(ask, book, ask.facts.measurements)).cte("hopefuls")
+    known = Rows(measured(ask, hopefuls).subquery("measured"))
+    candidates = Rows(known.where(judge.is_candidate(ask, known)).subquery("candidates"))
     judged = (
         candidates.plus(lambda rows: judge.conditions(ask, rows), name="conditions")
         .plus(lambda rows: judge.looks(ask, rows), name="looks")

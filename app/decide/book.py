@@ -14,6 +14,7 @@ from typing import Any, Literal
 from sqlalchemy import (
     ARRAY,
     ColumnElement,
+    FromClause,
     Integer,
     Numeric,
     Select,
@@ -30,7 +31,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from app.decide.expressions import DAY_S, Reader, compile_expression
 from app.decide.facts import FactsRead, account_column, attribute_column, signal_column
-from app.decide.signals import Reading, aggregate_signals, column_of
+from app.decide.signals import Pass, column_of
 from app.decide.sources import Sources
 from app.policy.model import Floors, Policy
 from app.tables import Instant
@@ -94,10 +95,9 @@ def days_until_quarter_end(today: date) -> int:
     return (next_quarter - today).days - 1
 
 
-def joined(ask: Question, readings: tuple[tuple[Any, Reading], ...]) -> Select[Any]:
-    """One row per account that is known to `accounts` or `coverage`, with its raw facts."""
-    accounts, coverage, pins = ask.sources.accounts, ask.sources.coverage, ask.sources.pins
-    source: Any = accounts.join(coverage, coverage.c.account_id == accounts.c.account_id, full=True)
+def joined(ask: Question, *, occasions: bool = True) -> Select[Any]:
+    """One row per account that is known to `accounts` or `coverage`, with its raw facts and its occasions."""
+    accounts, coverage = ask.sources.accounts, ask.sources.coverage
     account_id = func.coalesce(accounts.c.account_id, coverage.c.account_id)
     columns: list[Column] = [
         account_id.label("account_id"),
@@ -107,33 +107,63 @@ def joined(ask: Question, readings: tuple[tuple[Any, Reading], ...]) -> Select[A
         *(accounts.c[name] for name in ("segment", "region", "language", "currency")),
         account_column("arr", accounts.c.arr).label("booked_arr"),
         *(coverage.c[name] for name in COVERAGE_COLUMNS),
-        *(account_column(name, accounts.c[name]).label(f"f_{name}") for name in ask.facts.account_columns),
-        *(
-            attribute_column(name, ask.policy.attributes[name], accounts.c.attributes).label(f"f_{name}")
-            for name in ask.facts.attributes
-        ),
+        *_own_facts(ask),
+    ]
+    pinned = _pins_in_force(ask)
+    source: Any = accounts.join(coverage, coverage.c.account_id == accounts.c.account_id, full=True)
+    source = source.outerjoin(pinned, pinned.c.account_id == account_id)
+    columns.append(pinned.c.band.label("pin_band"))
+    first = ask.facts.first_pass(ask.as_of)
+    if first.wanted and occasions:
+        passed = first.over(ask.sources.account_signals, coverage, only_these=False).cte("occasions")
+        source = source.outerjoin(passed, passed.c.account_id == account_id)
+        columns += [*_signal_columns(first, passed), passed.c.newest_signal_at.label("newest_occasion_at")]
+    else:
+        columns.append(cast(null(), Instant).label("newest_occasion_at"))
+    return select(*columns).select_from(source)
+
+
+def _own_facts(ask: Question) -> list[Column]:
+    accounts = ask.sources.accounts.c
+    facts = [account_column(name, accounts[name]).label(f"f_{name}") for name in ask.facts.account_columns]
+    facts += [
+        attribute_column(name, ask.policy.attributes[name], accounts.attributes).label(f"f_{name}")
+        for name in ask.facts.attributes
     ]
     if "first_owned_at" in ask.facts.names:
-        columns.append(coverage.c.first_owned_at.label("f_first_owned_at"))
-    pin_bands = list(ask.ranks)
-    in_force = and_(
-        pins.c.account_id == account_id,
-        pins.c.unpinned_at.is_(None),
-        pins.c.expires_at > literal(ask.as_of, Instant),
-        pins.c.band.in_(pin_bands),
+        facts.append(ask.sources.coverage.c.first_owned_at.label("f_first_owned_at"))
+    return list(facts)
+
+
+def _pins_in_force(ask: Question) -> FromClause:
+    """The pins to a band that the policy has, not expired at `as_of` and not taken back."""
+    pins = ask.sources.pins.c
+    return (
+        select(pins.account_id, pins.band)
+        .where(
+            pins.unpinned_at.is_(None), pins.expires_at > literal(ask.as_of, Instant), pins.band.in_(list(ask.ranks))
+        )
+        .subquery("pinned")
     )
-    source = source.outerjoin(pins, in_force)
-    columns.append(pins.c.band.label("pin_band"))
-    if ask.facts.signals:
-        passed = aggregate_signals(readings, ask.facts.kinds, ask.sources, ask.as_of).cte("signal_facts")
-        source = source.outerjoin(passed, passed.c.account_id == account_id)
-        columns += [
-            signal_column(fact, reading, passed.c).label(f"f_{column_of(fact, reading)}") for fact, reading in readings
-        ]
-        columns.append(passed.c.newest_signal_at)
-    else:
-        columns.append(cast(null(), Instant).label("newest_signal_at"))
-    return select(*columns).select_from(source)
+
+
+def measured(ask: Question, candidates: FromClause) -> Select[Any]:
+    """The candidates with their measurements."""
+    second = ask.facts.second_pass(ask.as_of)
+    newest = candidates.c.newest_occasion_at
+    if not second.wanted:
+        return select(*candidates.c, newest.label("newest_signal_at"))
+    passed = second.over(ask.sources.account_signals, candidates, only_these=True).cte("measurements")
+    newest_of_all = func.greatest(newest, passed.c.newest_signal_at, type_=Instant)
+    return select(*candidates.c, *_signal_columns(second, passed), newest_of_all.label("newest_signal_at")).select_from(
+        candidates.outerjoin(passed, passed.c.account_id == candidates.c.account_id)
+    )
+
+
+def _signal_columns(done: Pass, passed: FromClause) -> list[Column]:
+    return [
+        signal_column(fact, reading, passed.c).label(f"f_{column_of(fact, reading)}") for fact, reading in done.wanted
+    ]
 
 
 def valued(ask: Question, rows: Columns) -> list[Column]:

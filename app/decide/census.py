@@ -5,58 +5,80 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection, Select, func, select
+from sqlalchemy import Connection, Select, and_, func, literal, or_, select
 
 from app.decide.book import Question, joined, valued
 from app.decide.layers import Rows
-from app.decide.signals import Reading
+from app.decide.signals import in_window
 from app.decide.sources import LIVE, Sources
 from app.plan import BandCount, Census
-from app.policy.model import Policy, SignalFact
-
-_EXPECTED = ("latest", "value_ago")
-"""Measures of a state that every account has: to lack one is news. To lack an event is not."""
+from app.policy.expressions import facts_of
+from app.policy.model import Policy
+from app.tables import Instant
 
 
 def take_census(connection: Connection, policy: Policy, as_of: datetime, sources: Sources = LIVE) -> Census:
     """The active accounts by present band, lowest first, those without one last.
 
-    A fact counts as missing where the rules would find it NULL: account columns, attributes, `value`, and signal facts
-    that describe a state. Facts relative to a band and counts of events have no missing.
+    A fact counts as missing where a rule would find it NULL: account columns, attributes, `value`, and the latest value
+    of a signal kind within a window. Facts relative to a band and counts of events are never missing, and one that a
+    condition only reads with a fallback (coalesce, IS NULL) is not missed.
     """
     ask = Question(policy, as_of, sources)
-    expected = tuple(fact for fact in ask.facts.signals if fact.measure in _EXPECTED and not fact.event)
-    names = ("value", *ask.facts.account_columns, *ask.facts.attributes, *(fact.name for fact in expected))
-    rows = connection.execute(_census_statement(ask, expected, names)).mappings().all()
+    names = tuple(
+        name for name in ("value", *ask.facts.account_columns, *ask.facts.attributes) if name in ask.facts.missed
+    )
+    rows = connection.execute(_by_band(ask, names)).mappings().all()
     order: dict[str | None, int] = {band.name: band.rank for band in policy.bands}
     bands = sorted(rows, key=lambda row: (order.get(row["band"], len(order)), row["band"] or ""))
+    missing = {name: sum(row["accounts"] - row[f"known_{name}"] for row in rows) for name in names}
+    accounts = sum(row["accounts"] for row in rows)
+    missing |= {name: accounts - known for name, known in _measured(connection, ask).items()}
     return Census(
         bands=tuple(BandCount(row["band"], row["accounts"], _money(row["value"]), _money(row["arr"])) for row in bands),
-        missing=_missing(names, rows),
+        missing=dict(sorted(missing.items())),
     )
 
 
-def _census_statement(ask: Question, expected: tuple[SignalFact, ...], names: tuple[str, ...]) -> Select[Any]:
-    readings: tuple[tuple[SignalFact, Reading], ...] = tuple((fact, "all") for fact in expected)
-    book = Rows(joined(ask, readings).subquery("book"))
+def _by_band(ask: Question, names: tuple[str, ...]) -> Select[Any]:
+    book = Rows(joined(ask, occasions=_value_needs_signals(ask)).subquery("book"))
     book = book.plus(lambda rows: valued(ask, rows), name="valued", fenced=False)
     counts = [func.count(book["value" if name == "value" else f"f_{name}"]).label(f"known_{name}") for name in names]
+    totals = [func.count().label("accounts"), *(func.sum(book[name]).label(name) for name in ("value", "arr"))]
     return (
-        select(
-            book["band"],
-            func.count().label("accounts"),
-            func.sum(book["value"]).label("value"),
-            func.sum(book["arr"]).label("arr"),
-            *counts,
-        )
-        .select_from(book.source)
-        .where(book["is_active"])
-        .group_by(book["band"])
+        select(book["band"], *totals, *counts).select_from(book.source).where(book["is_active"]).group_by(book["band"])
     )
 
 
-def _missing(names: tuple[str, ...], rows: Any) -> Mapping[str, int]:
-    return {name: sum(row["accounts"] - row[f"known_{name}"] for row in rows) for name in sorted(set(names))}
+def _value_needs_signals(ask: Question) -> bool:
+    return bool(facts_of(ask.policy.value) & ask.policy.signals.keys())
+
+
+def _measured(connection: Connection, ask: Question) -> Mapping[str, int]:
+    """How many active accounts have each fact that is the latest value of a kind within a window."""
+    expected = [
+        fact
+        for fact in ask.facts.signals
+        if fact.measure == "latest"
+        and fact.within_days is not None
+        and not fact.event
+        and fact.name in ask.facts.missed
+    ]
+    if not expected:
+        return {}
+    accounts, signals = ask.sources.accounts, ask.sources.account_signals
+    windows = [and_(*in_window(fact, signals.c, ask.as_of)) for fact in expected]
+    counts = [
+        func.count(signals.c.account_id.distinct()).filter(window).label(fact.name)
+        for fact, window in zip(expected, windows, strict=True)
+    ]
+    statement = (
+        select(*counts)
+        .select_from(signals.join(accounts, accounts.c.account_id == signals.c.account_id))
+        .where(or_(*windows), signals.c.occurred_at <= literal(ask.as_of, Instant))
+        .where(func.coalesce(accounts.c.status, "active") == "active")
+    )
+    return dict(connection.execute(statement).mappings().one())
 
 
 def _money(amount: Decimal | None) -> Decimal:

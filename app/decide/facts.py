@@ -5,6 +5,7 @@ a weekly run must not die of one row.
 """
 
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from functools import cached_property
 from string import Formatter
@@ -13,9 +14,9 @@ from typing import Any
 from sqlalchemy import Boolean, ColumnElement, Date, Numeric, Text, case, cast, func, literal, true
 from sqlalchemy.dialects.postgresql import JSONPATH
 
-from app.decide.signals import Reading, column_of
+from app.decide.signals import Pass, Reading, column_of
 from app.policy.catalogue import ACCOUNT_FACTS
-from app.policy.expressions import Expression, Type, facts_of
+from app.policy.expressions import Call, Expression, Fact, IsNull, Type, children, facts_of
 from app.policy.model import Policy, Rule, SignalFact
 from app.tables import Instant
 
@@ -46,15 +47,26 @@ class FactsRead:
     def _of(self, expression: Expression | None) -> frozenset[str]:
         return facts_of(expression) if expression is not None else frozenset()
 
+    def _of_template(self, template: str) -> frozenset[str]:
+        names: set[str] = set()
+        for name in template_facts(template):
+            names |= self._of(self.policy.facts[name]) if name in self.policy.facts else {name}
+        return frozenset(names)
+
     @cached_property
     def names(self) -> frozenset[str]:
         """Every base fact that some rule, its protection, its `because` or the value expression reads."""
         found = set(self._of(self.policy.value))
         for rule in self.policy.rules:
             found |= self._of(rule.when) | self._of(rule.protect_when)
-            for name in template_facts(rule.because):
-                found |= self._of(self.policy.facts[name]) if name in self.policy.facts else {name}
+            found |= self._of_template(rule.because)
         return frozenset(found)
+
+    @cached_property
+    def missed(self) -> frozenset[str]:
+        """The base facts that some condition, or the value, reads without a fallback of its own."""
+        expressions = [self.policy.value, *(rule.when for rule in self.policy.rules)]
+        return frozenset().union(*(_without_fallback(expression) for expression in expressions))
 
     @cached_property
     def account_columns(self) -> tuple[str, ...]:
@@ -76,19 +88,61 @@ class FactsRead:
         return tuple(self.policy.signals[name] for name in sorted(self.names & self.policy.signals.keys()))
 
     @cached_property
-    def kinds(self) -> tuple[str, ...]:
-        """The kinds of signal that they read, in order."""
-        return tuple(sorted({fact.kind for fact in self.signals}))
+    def occasions(self) -> frozenset[str]:
+        """The kinds of signal that are read for every account: the occasional ones, and those the value is made of.
+
+        A kind that some event fact counts and of which nobody asks the latest value is an occasion: few accounts have
+        one, and an index finds them. All other kinds are measurements that nearly every account has; they are read
+        only for accounts that a rule could still decide when they are known.
+        """
+        measured = {fact.kind for fact in self.signals if fact.measure in ("latest", "value_ago")}
+        of_value = {fact.kind for fact in self.signals if fact.name in self._of(self.policy.value)}
+        return frozenset({fact.kind for fact in self.signals if fact.event} - measured | of_value)
 
     @cached_property
-    def readings(self) -> tuple[tuple[SignalFact, Reading], ...]:
-        """Each signal fact with each reading that some lens needs of it."""
-        fresh: list[tuple[SignalFact, Reading]] = [(fact, "fresh") for fact in self.signals]
-        kept = frozenset().union(
-            *(self._of(rule.when) for rule in (*self.policy.demotions, *self.policy.interventions)),
-            *(set(template_facts(rule.because)) & self.policy.signals.keys() for rule in self.policy.interventions),
-        )
-        return (*fresh, *((fact, "all") for fact in self.signals if fact.event and fact.name in kept))
+    def measurements(self) -> frozenset[str]:
+        """The signal facts of all other kinds, by name."""
+        return frozenset(fact.name for fact in self.signals if fact.kind not in self.occasions)
+
+    @cached_property
+    def _kept(self) -> frozenset[str]:
+        """The facts that the kept lens reads: of conditions that may have to go on being true."""
+        names: set[str] = set()
+        for rule in (*self.policy.demotions, *self.policy.interventions):
+            names |= self._of(rule.when)
+        for rule in self.policy.interventions:
+            names |= self._of_template(rule.because)
+        return frozenset(names)
+
+    def first_pass(self, as_of: datetime) -> Pass:
+        """The pass over the occasions."""
+        return self._pass(as_of, tuple(fact for fact in self.signals if fact.kind in self.occasions))
+
+    def second_pass(self, as_of: datetime) -> Pass:
+        """The pass over the measurements."""
+        return self._pass(as_of, tuple(fact for fact in self.signals if fact.kind not in self.occasions))
+
+    def _pass(self, as_of: datetime, facts: tuple[SignalFact, ...]) -> Pass:
+        wanted: list[tuple[SignalFact, Reading]] = []
+        for fact in facts:
+            wanted.append((fact, "fresh"))
+            if fact.event and fact.name in self._kept:
+                wanted.append((fact, "all"))
+        return Pass(tuple(wanted), tuple(sorted({fact.kind for fact in facts})), as_of)
+
+
+_MADE_OF = {"quiet_days": "last_engaged_at", "earned_band": "value", "value_rank": "value"}
+
+
+def _without_fallback(expression: Expression) -> frozenset[str]:
+    """The facts whose absence leaves the expression unknown: all but those inside coalesce and IS NULL."""
+    match expression:
+        case Fact(name):
+            return frozenset({_MADE_OF.get(name, name)})
+        case IsNull() | Call(name="coalesce"):
+            return frozenset()
+        case _:
+            return frozenset().union(*(_without_fallback(child) for child in children(expression)))
 
 
 def account_column(name: str, column: Column) -> Column:

@@ -33,6 +33,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from app.decide.book import SETTLING, Lens, Question, fingerprint
 from app.decide.expressions import holds
 from app.decide.layers import Rows
+from app.decide.relax import necessary
 from app.policy.model import EARNED, NEXT, PREVIOUS, Rule
 from app.tables import Instant
 
@@ -57,13 +58,18 @@ def stage(ask: Question, rows: Rows) -> Column:
     )
 
 
-def is_candidate(ask: Question, rows: Rows) -> Column:
-    """Whether the account may have something to report: all others are dropped before the judging starts."""
+def is_candidate(ask: Question, rows: Rows, unknown: frozenset[str] = frozenset()) -> Column:
+    """Whether the account may have something to report: all others are dropped before the judging starts.
+
+    `unknown` facts are not at hand yet: a condition counts as TRUE that could become so when they are.
+    """
     own = Lens(ask, rows, "now", rows["own_rank"])
     carries_state = or_(
         rows["intervention"].is_not(None), rows["spent_intervention"].is_not(None), rows["pending"].is_not(None)
     )
-    says = [and_(applies(ask, rows, rule), holds(rule.when, own.reader)) for rule in ask.policy.rules]
+    says = [
+        and_(applies(ask, rows, rule), holds(necessary(rule.when, unknown), own.reader)) for rule in ask.policy.rules
+    ]
     return case(
         (rows["stage"].in_(["left", "enter", "unknown"]), true()),
         (rows["stage"] == "pin", rows["present_rank"].is_distinct_from(rows["pin_rank"])),

@@ -28,6 +28,10 @@ class Rows(Mapping[str, Column]):
     def __len__(self) -> int:
         return len(self._columns)
 
+    def where(self, condition: Column) -> Select[Any]:
+        """The rows of which the condition holds."""
+        return select(*self.values()).select_from(self.source).where(condition)
+
     def plus(self, columns: Callable[["Rows"], Iterable[Column]], *, name: str, fenced: bool = True) -> "Rows":
         """These rows with further columns, computed from the ones that are here."""
         layer: Select[Any] = select(*self.values(), *columns(self)).select_from(self.source)

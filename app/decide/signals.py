@@ -1,23 +1,21 @@
-"""Signal facts: one pass over `account_signals`, one row per account.
+"""Signal facts: a pass over `account_signals`, one row per account.
 
-Every fact of the policy is an aggregate with a FILTER in the same GROUP BY. An event fact is read in two ways: `fresh`
-(signals newer than the account's last band change) and `all` (every signal of its window); which a policy needs, the
-caller says.
+Every fact is an aggregate with a FILTER in the same GROUP BY. An event fact is read in two ways: `fresh` (signals newer
+than the account's last band change) and `all` (every signal of its window); which a policy needs, the caller says.
 
 The latest value of a kind is the second element of the greatest [microseconds, value in ten-thousandths]: one hash
 aggregate instead of a sort per fact, exact, and total, since of two values at one instant the larger wins.
 """
 
-from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Literal
 
-from sqlalchemy import ARRAY, BigInteger, ColumnElement, Numeric, Select, and_, cast, func, literal, select
+from sqlalchemy import ARRAY, BigInteger, ColumnElement, FromClause, Numeric, Select, and_, cast, func, literal, select
 from sqlalchemy.dialects.postgresql import array
 
 from app.decide.expressions import DAY_S
-from app.decide.sources import Sources
 from app.policy.model import SignalFact
 from app.tables import Instant
 
@@ -35,48 +33,66 @@ def column_of(fact: SignalFact, reading: Reading) -> str:
     return f"{fact.name}__{reading}" if fact.event else fact.name
 
 
-def aggregate_signals(
-    wanted: Iterable[tuple[SignalFact, Reading]], kinds: Iterable[str], sources: Sources, as_of: datetime
-) -> Select[Any]:
-    """One row per account with a signal that the policy reads: the wanted facts, and `newest_signal_at`."""
-    wanted = sorted(set(wanted), key=lambda pair: (pair[0].name, pair[1]))
-    signals, coverage = sources.account_signals, sources.coverage
-    signal = signals.c
-    columns = [_aggregate(fact, reading, sources, as_of).label(column_of(fact, reading)) for fact, reading in wanted]
-    source = signals
-    if any(fact.event and reading == "fresh" for fact, reading in wanted):
-        source = signals.outerjoin(coverage, coverage.c.account_id == signal.account_id)
-    return (
-        select(signal.account_id, *columns, func.max(signal.occurred_at).label("newest_signal_at"))
-        .select_from(source)
-        .where(signal.occurred_at <= literal(as_of, Instant), func.isfinite(signal.occurred_at))
-        .where(signal.kind.in_(sorted(kinds)))
-        .group_by(signal.account_id)
-    )
+@dataclass(frozen=True)
+class Pass:
+    """What a pass reads: these facts in these readings, of signals of these kinds up to `as_of`."""
+
+    wanted: tuple[tuple[SignalFact, Reading], ...]
+    kinds: tuple[str, ...]
+    as_of: datetime
+
+    def over(self, signals: FromClause, standing: FromClause, *, only_these: bool) -> Select[Any]:
+        """One row per account that has such a signal: `account_id`, a column per fact and reading, `newest_signal_at`.
+
+        `standing` tells each account's `band_since`. With `only_these` the accounts in it are the only ones.
+        """
+        signal = signals.c
+        columns = [
+            self._aggregate(fact, reading, signal, standing.c.band_since).label(column_of(fact, reading))
+            for fact, reading in self.wanted
+        ]
+        same = standing.c.account_id == signal.account_id
+        source: Any = signals
+        if only_these:
+            source = signals.join(standing, same)
+        elif any(fact.event and reading == "fresh" for fact, reading in self.wanted):
+            source = signals.outerjoin(standing, same)
+        return (
+            select(signal.account_id, *columns, func.max(signal.occurred_at).label("newest_signal_at"))
+            .select_from(source)
+            .where(signal.kind.in_(self.kinds))
+            .where(signal.occurred_at <= literal(self.as_of, Instant), func.isfinite(signal.occurred_at))
+            .group_by(signal.account_id)
+        )
+
+    def _aggregate(self, fact: SignalFact, reading: Reading, signal: Any, band_since: Column) -> Column:
+        window = in_window(fact, signal, self.as_of)
+        if fact.event and reading == "fresh":
+            window.append(signal.occurred_at > band_since)
+        if fact.measure == "count":
+            return cast(func.count().filter(and_(*window)), Numeric)
+        if fact.measure == "days_since":
+            age = literal(self.as_of, Instant) - func.max(signal.occurred_at).filter(and_(*window))
+            return cast(func.floor(func.date_part("epoch", age) / literal(float(DAY_S))), Numeric)
+        if fact.measure in ("latest", "value_ago"):
+            newest: Column = _latest(signal).filter(and_(*window))[2]
+            return newest / literal(_VALUE_SCALE, Numeric)
+        total: Column = getattr(func, fact.measure)(signal.value).filter(and_(*window))
+        return total
 
 
-def _aggregate(fact: SignalFact, reading: Reading, sources: Sources, as_of: datetime) -> Column:
-    signal = sources.account_signals.c
+def in_window(fact: SignalFact, signal: Any, as_of: datetime) -> list[Column]:
+    """The conditions under which the fact counts a signal that is no later than `as_of`, freshness aside."""
     window = [signal.kind == fact.kind]
     if fact.within_days is not None:
         window.append(signal.occurred_at > literal(as_of - timedelta(days=fact.within_days), Instant))
     ends_days_ago = fact.days_ago if fact.measure == "value_ago" else fact.until_days_ago
     if ends_days_ago:
         window.append(signal.occurred_at <= literal(as_of - timedelta(days=ends_days_ago), Instant))
-    if fact.event and reading == "fresh":
-        window.append(signal.occurred_at > sources.coverage.c.band_since)
-    if fact.measure == "count":
-        return cast(func.count().filter(and_(*window)), Numeric)
-    if fact.measure == "days_since":
-        age = literal(as_of, Instant) - func.max(signal.occurred_at).filter(and_(*window))
-        return cast(func.floor(func.date_part("epoch", age) / literal(float(DAY_S))), Numeric)
-    # NaN is greater than every number, so this keeps it out too.
-    window.append(signal.value.between(literal(-_VALUE_LIMIT, Numeric), literal(_VALUE_LIMIT, Numeric)))
-    if fact.measure in ("latest", "value_ago"):
-        newest: Column = _latest(signal).filter(and_(*window))[2]
-        return newest / literal(_VALUE_SCALE, Numeric)
-    total: Column = getattr(func, fact.measure)(signal.value).filter(and_(*window))
-    return total
+    if fact.measure not in ("count", "days_since"):
+        # NaN is greater than every number, so this keeps it out too.
+        window.append(signal.value.between(literal(-_VALUE_LIMIT, Numeric), literal(_VALUE_LIMIT, Numeric)))
+    return window
 
 
 def _latest(signal: Any) -> Any:
