@@ -108,7 +108,7 @@ def _add_facts(company: Company, number: int, account: Account) -> None:
     family, place = divmod(number, _FAMILY_EVERY)
     parent = number - place if 0 < place < _FAMILY_SIZE else None
     standalone = parent is not None and place == _FAMILY_SIZE - 1 and family % 3 == 0
-    # Elsewhere the segment decides the floors, and the region the CSM.
+    # Of others the region is missing now and then, and the segment where that changes no floor.
     known = card.story != "steady" or card.band != "tech"
     heads = place == 0 and card.band in ("high", "strategic")
     name = names.company(number) if not heads else names.holding(number)
@@ -122,7 +122,7 @@ def _add_facts(company: Company, number: int, account: Account) -> None:
         account_id(number),
         name if parent is None else names.member(parent, place, standalone=standalone),
         account.status,
-        card.segment if known or number % 31 else None,
+        card.segment if known or number % 31 or card.segment not in _USUAL_FLOORS else None,
         card.region if known or number % 29 else None,
         account.language,
         None if parent is None else account_id(parent),
@@ -211,5 +211,6 @@ def _copy(connection: Connection, company: Company) -> Counter[str]:
     return written
 
 
+_USUAL_FLOORS = ("smb", "mid_market")
 _FAMILY_EVERY, _FAMILY_SIZE = 20, 4
 _FIRST_VALUE_DAYS = 45
