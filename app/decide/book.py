@@ -101,6 +101,7 @@ def joined(ask: Question, *, occasions: bool = True) -> Select[Any]:
     account_id = func.coalesce(accounts.c.account_id, coverage.c.account_id)
     columns: list[Column] = [
         account_id.label("account_id"),
+        accounts.c.account_id.is_not(None).label("is_known"),
         and_(accounts.c.account_id.is_not(None), func.coalesce(accounts.c.status, "active") == "active").label(
             "is_active"
         ),
@@ -167,9 +168,9 @@ def _signal_columns(done: Pass, passed: FromClause) -> list[Column]:
 
 
 def valued(ask: Question, rows: Columns) -> list[Column]:
-    """The columns that follow from the raw facts alone: `value` and `arr`, both missing in a foreign currency."""
+    """`value` and `arr`, which follow from the raw facts alone; both missing in a foreign currency."""
     reader = ask.reader(lambda name: rows[f"f_{name}"])
-    ours = func.coalesce(rows["currency"], ask.policy.currency) == ask.policy.currency
+    ours = and_(rows["is_known"], func.coalesce(rows["currency"], ask.policy.currency) == ask.policy.currency)
     return [
         case((ours, compile_expression(ask.policy.value, reader))).label("value"),
         case((ours, rows["booked_arr"])).label("arr"),
@@ -204,7 +205,8 @@ def per_segment(ask: Question, rows: Columns, amount: Callable[[Floors], Column]
 
 def at_rank(rank: Column, values: Sequence[Any], type_: Any) -> Column:
     """The value at the rank; NULL for NULL."""
-    return case(*((rank == place, literal(value, type_)) for place, value in enumerate(values)), else_=null())
+    branches = ((rank == place, literal(value, type_)) for place, value in enumerate(values) if value is not None)
+    return cast(case((rank.is_(null()), null()), *branches, else_=null()), type_)
 
 
 @dataclass(frozen=True)

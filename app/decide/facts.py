@@ -11,7 +11,7 @@ from functools import cached_property
 from string import Formatter
 from typing import Any
 
-from sqlalchemy import Boolean, ColumnElement, Date, Numeric, Text, case, cast, func, literal, true
+from sqlalchemy import Boolean, ColumnElement, Date, Double, Numeric, Text, case, cast, func, literal, true
 from sqlalchemy.dialects.postgresql import JSONPATH
 
 from app.decide.signals import Pass, Reading, column_of
@@ -24,8 +24,8 @@ Column = ColumnElement[Any]
 
 _SANE = Decimal(10) ** 30
 _NUMBER = r"^\s*[+-]?\d{1,18}(\.\d{1,18})?\s*$"
-_DATE = r"^\d{4}-\d{2}-\d{2}$"
-_TIMESTAMP = r"^\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}(:\d{2}(\.\d+)?)?([zZ]|[+-]\d{2}(:?\d{2})?)?)?$"
+_DATE = r"^(?!0000)\d{4}-\d{2}-\d{2}$"
+_TIMESTAMP = r"^(?!0000)\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}(:\d{2}(\.\d+)?)?([zZ]|[+-]\d{2}(:?\d{2})?)?)?$"
 
 
 def template_facts(template: str) -> tuple[str, ...]:
@@ -171,8 +171,7 @@ def attribute_column(name: str, type_: Type, attributes: Column) -> Column:
         case Type.DATE:
             return case((written.regexp_match(_DATE), cast(_datetime(item), Date)))
         case Type.TIMESTAMP:
-            plain = func.regexp_replace(func.regexp_replace(written, "[zZ]$", "+00:00"), r"\.\d+", "")
-            return case((written.regexp_match(_TIMESTAMP), cast(_datetime(func.to_jsonb(plain)), Instant)))
+            return case((written.regexp_match(_TIMESTAMP), _instant(written)))
         case _:
             return case((kind.in_(["string", "number", "boolean"]), written))
 
@@ -185,6 +184,14 @@ def signal_column(fact: SignalFact, reading: Reading, signal_facts: Any) -> Colu
 
 def _sane(number: Column) -> Column:
     return case((number.between(literal(-_SANE, Numeric), literal(_SANE, Numeric)), number))
+
+
+def _instant(written: Column) -> Column:
+    """The instant that the text names; NULL if there is none such. jsonpath itself reads no fractions of a second."""
+    plain = func.regexp_replace(func.regexp_replace(written, "[zZ]$", "+00:00"), r"\.\d+", "")
+    fraction = func.coalesce(func.substring(written, r"(\.\d{1,6})"), ".0")
+    seconds = cast(literal("0").concat(fraction), Double)
+    return cast(_datetime(func.to_jsonb(plain)), Instant) + func.make_interval(0, 0, 0, 0, 0, 0, seconds)
 
 
 def _datetime(item: Column) -> Column:
