@@ -191,7 +191,7 @@ def _copy(connection: Connection, rows: Iterable[tuple[Any, ...]]) -> None:
 
 
 def _written(connection: Connection, statement: Executable) -> int:
-    return connection.execute(statement).rowcount
+    return connection.execute(statement, execution_options={"preserve_rowcount": True}).rowcount
 
 
 def _check(does: str, expected: Mapping[str, int], found: int) -> None:

@@ -5,7 +5,7 @@ something in at least six of the eight weeks before the span in which it should 
 question to `account_signals` is a probe of the index on (kind, occurred_at); `accounts` is passed once.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -48,8 +48,9 @@ def read_feeds(connection: Connection, policy: Policy, as_of: datetime) -> tuple
         return ()
     facts = FactsRead(policy)
     feeds = []
-    if facts.kinds:
-        rows = connection.execute(select_signal_feeds(facts.kinds, days, as_of))
+    kinds = sorted({fact.kind for fact in facts.signals})
+    if kinds:
+        rows = connection.execute(select_signal_feeds(kinds, days, as_of))
         feeds += sorted((Feed(row.kind, row.newest, row.weeks) for row in rows), key=lambda feed: feed.name)
     if ENGAGEMENT in facts.account_columns:
         row = connection.execute(select_engagement(days, as_of)).one()
@@ -57,7 +58,7 @@ def read_feeds(connection: Connection, policy: Policy, as_of: datetime) -> tuple
     return tuple(feeds)
 
 
-def select_signal_feeds(kinds: tuple[str, ...], days: int, as_of: datetime) -> CompoundSelect[Any]:
+def select_signal_feeds(kinds: Iterable[str], days: int, as_of: datetime) -> CompoundSelect[Any]:
     """A row per kind of signal: its newest instant and the weeks in which it arrived."""
     return union_all(*(_signal_feed(kind, days, as_of) for kind in kinds))
 

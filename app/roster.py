@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from sqlalchemy import (
     ARRAY,
@@ -27,14 +27,15 @@ from sqlalchemy import (
     select,
 )
 
-from app.decide.book import Question
-from app.decide.expressions import compile_expression
-from app.decide.facts import account_column, attribute_column
+from app.decide.book import Question, joined, valued
+from app.decide.layers import Rows
 from app.decide.sources import LIVE
-from app.owners import Claim, Csm, Why
+from app.decide.stream import stream_rows
+from app.owners import Claim, Csm
 from app.plan import Decision
+from app.policy.expressions import facts_of
 from app.policy.model import Policy
-from app.tables import Id, Instant, accounts, coverage, csms, pins
+from app.tables import Id, Instant, coverage, csms, pins
 
 Column = ColumnElement[Any]
 
@@ -56,8 +57,8 @@ def read_roster(connection: Connection, policy: Policy, as_of: datetime) -> Rost
     everybody = tuple(csm for _, csm in sorted((known | gone).items()))
     departed = [csm.csm_id for csm in everybody if not csm.active and csm.accounts]
     in_force = {row.account_id: row.owner_id for row in connection.execute(select_pins(as_of))}
-    unsettled = connection.execution_options(stream_results=True).execute(select_unsettled(policy, as_of, departed))
-    return Roster(everybody, {row.account_id: _claim(row, in_force) for row in unsettled}, in_force)
+    unsettled = stream_rows(connection, select_unsettled(policy, as_of, departed))
+    return Roster(everybody, {row[0]: Claim(*row, pinned_to=in_force.get(row[0])) for row in unsettled}, in_force)
 
 
 def claims(decisions: Iterable[Decision], roster: Roster) -> Iterator[Claim]:
@@ -75,16 +76,17 @@ def claims(decisions: Iterable[Decision], roster: Roster) -> Iterator[Claim]:
 
 def select_books(policy: Policy, as_of: datetime) -> Select[Any]:
     """Every owner with the number of accounts they own and the known value of those that are active."""
-    is_active = accounts.c.status == "active"
+    book = _book(policy, as_of)
+    worth = func.sum(book["value"]).filter(book["is_active"])
     return (
         select(
-            coverage.c.owner_id,
+            book["owner_id"],
             func.count().label("accounts"),
-            func.coalesce(func.sum(value_of(policy, as_of)).filter(is_active), literal(0, Numeric)).label("value"),
+            func.coalesce(worth, literal(0, Numeric)).label("value"),
         )
-        .select_from(coverage.outerjoin(accounts, accounts.c.account_id == coverage.c.account_id))
-        .where(coverage.c.owner_id.is_not(None))
-        .group_by(coverage.c.owner_id)
+        .select_from(book.source)
+        .where(book["owner_id"].is_not(None))
+        .group_by(book["owner_id"])
     )
 
 
@@ -99,49 +101,38 @@ def select_pins(as_of: datetime) -> Select[Any]:
 
 
 def select_unsettled(policy: Policy, as_of: datetime, departed: list[str]) -> Select[Any]:
-    """The active accounts whose owner has to be settled whatever the rules say, by account id, each with its `why`."""
-    pooled = _bands(policy, "pool")
-    named = _bands(policy, "named")
-    owned = coverage.c.owner_id.is_not(None)
-    misplaced = and_(pooled, or_(owned, coverage.c.waiting_since.is_not(None)))
-    without = and_(named, not_(owned))
-    lost = and_(owned, coverage.c.owner_id == any_(literal(departed, ARRAY(Id))))
-    pinned = coverage.c.account_id.in_(select_pins(as_of).order_by(None).with_only_columns(pins.c.account_id))
+    """The active accounts whose owner has to be settled whatever the rules say, by id, as `Claim` lists them."""
+    book = _book(policy, as_of)
+    owned = book["owner_id"].is_not(None)
+    misplaced = and_(_in_bands(policy, book, "pool"), owned)
+    without = and_(_in_bands(policy, book, "named"), not_(owned))
+    lost = and_(owned, book["owner_id"] == any_(literal(departed, ARRAY(Id))))
+    pinned = book["account_id"].in_(select_pins(as_of).order_by(None).with_only_columns(pins.c.account_id))
     why = case((misplaced, "band_change"), (without, "waitlist"), (lost, "departure"), else_="pin")
     return (
         select(
-            coverage.c.account_id,
+            book["account_id"],
             why.label("why"),
-            coverage.c.band,
-            coverage.c.owner_id,
+            *(book[name] for name in ("band", "value", "segment", "region", "language", "owner_id")),
             coverage.c.waiting_since,
-            accounts.c.segment,
-            accounts.c.region,
-            accounts.c.language,
-            value_of(policy, as_of).label("value"),
         )
-        .select_from(coverage.join(accounts, accounts.c.account_id == coverage.c.account_id))
-        .where(accounts.c.status == "active", or_(misplaced, without, lost, pinned))
-        .order_by(coverage.c.account_id)
+        .select_from(book.source.join(coverage, coverage.c.account_id == book["account_id"]))
+        .where(book["is_active"], or_(misplaced, without, lost, pinned))
+        .order_by(book["account_id"])
     )
 
 
-def value_of(policy: Policy, as_of: datetime) -> Column:
-    """What an account is worth by the policy's value expression; NULL when its currency is another one."""
-    reader = Question(policy, as_of, LIVE).reader(lambda name: _fact(policy, name))
-    known = func.coalesce(accounts.c.currency, policy.currency) == policy.currency
-    return case((known, compile_expression(policy.value, reader)))
+def _book(policy: Policy, as_of: datetime) -> Rows:
+    """One row per account with its coverage and its value, as the decisions see them."""
+    ask = Question(policy, as_of, LIVE)
+    needs_signals = bool(facts_of(policy.value) & policy.signals.keys())
+    book = Rows(joined(ask, occasions=needs_signals).subquery("book"))
+    return book.plus(lambda rows: valued(ask, rows), name="valued", fenced=False)
 
 
-def _fact(policy: Policy, name: str) -> Column:
-    if name in policy.attributes:
-        return attribute_column(name, policy.attributes[name], accounts.c.attributes)
-    return account_column(name, accounts.c[name])
-
-
-def _bands(policy: Policy, served_by: Literal["pool", "named"]) -> Column:
+def _in_bands(policy: Policy, book: Rows, served_by: Literal["pool", "named"]) -> Column:
     names = [band.name for band in policy.bands if band.pooled == (served_by == "pool")]
-    return coverage.c.band == any_(literal(names, ARRAY(Text)))
+    return book["band"] == any_(literal(names, ARRAY(Text)))
 
 
 def _csm(policy: Policy, row: Any, book: Any) -> Csm:
@@ -186,21 +177,6 @@ def _book_size(policy: Policy, bands: list[str]) -> int:
 def _any_of(names: list[str] | None) -> frozenset[str] | None:
     """An empty list says no more than a missing one."""
     return frozenset(names) if names else None
-
-
-def _claim(row: Any, in_force: Mapping[str, str]) -> Claim:
-    return Claim(
-        account_id=row.account_id,
-        why=cast("Why", row.why),
-        band=row.band,
-        value=row.value,
-        segment=row.segment,
-        region=row.region,
-        language=row.language,
-        owner_id=row.owner_id,
-        waiting_since=row.waiting_since,
-        pinned_to=in_force.get(row.account_id),
-    )
 
 
 def _moved(decision: Decision, standing: Claim | None, pinned_to: str | None) -> Claim:
