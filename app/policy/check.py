@@ -102,6 +102,8 @@ def _why_item(firing: Firing, rule: Rule, item: Expression) -> str:
         if all(band.cadence_days is None for band in fixed):
             none = listed([f"`{band.name}`" for band in fixed], "or")
             return f"`{describe(item)}` needs cadence_days, and {none} has none"
+    if facts == ["segment"] and rule.segments is not None:
+        return f"`{describe(item)}` is never true, as the rule is for {listed(sorted(rule.segments))} only"
     for fact in facts:
         limits = natural(firing.policy, fact)
         if limits.low is not None or limits.high is not None:

@@ -183,6 +183,8 @@ def _overlaps(ladder: list[Rung]) -> Iterator[tuple[Rung, Rung, Interval]]:
 def _left_over(firing: Firing, ways: Ways, rule: Rule, situation: Situation, reaching: int | None) -> Ways:
     """Those of the ways in which no rule of the same move takes the account as far as `reaching`."""
     reasoning = firing.reasoning(situation)
+    # Money in another currency has no value, and no threshold was meant for it.
+    ways = both(ways, reasoning.known(_VALUE))
     if firing.takes_value_apart and _reads_value(ways):
         # The rungs take the value as a number of its own; here it has to agree with what the other rules read.
         worth = [both(guard, bound("=", Linear.term(_VALUE).minus(form))) for guard, form in reasoning.numbers(_VALUE)]
@@ -222,8 +224,7 @@ def _falls(policy: Policy, rung: Rung, situation: Situation, region: Interval) -
     if rung.rule.move == "graduate":
         where = f"{range_in_words(region)} no graduation takes an account from `{band}` to `{target}` or above"
         return f"more {rung.name} gives a lower band: {where}; drop the upper limit or add a rule that goes on from it"
-    least = number(rung.range.low or 0)
-    where = f"it demotes from {least} up, and {range_in_words(region)} nothing demotes as far"
+    where = f"it demotes {range_in_words(rung.range)}, and {range_in_words(region)} nothing demotes as far"
     return f"more {rung.name} gives a lower band: {where}; turn the comparison round"
 
 

@@ -16,18 +16,15 @@ def number(value: Fraction | Decimal | int) -> str:
 
 
 def range_in_words(interval: Interval) -> str:
-    """An interval in words: `from 20,000 up to but not including 25,000`."""
+    """An interval in words: `from 20,000 to below 25,000`."""
     low, high = interval.low, interval.high
     if low is not None and low == high:
         return f"at exactly {number(low)}"
-    if low is None and high is None:
-        return "everywhere"
-    if high is None:
-        return f"{'above' if interval.low_open else 'from'} {number(low)}"  # type: ignore[arg-type]  # one of them is known
-    until = f"below {number(high)}" if interval.high_open else f"up to {number(high)}"
-    if low is None:
-        return until
-    return f"{'above' if interval.low_open else 'from'} {number(low)} and {until}"
+    begins = "" if low is None else f"{'above' if interval.low_open else 'from'} {number(low)}"
+    ends = "" if high is None else f"{'below' if interval.high_open else 'up to'} {number(high)}"
+    if begins and ends:
+        return f"{begins} {'to ' if interval.high_open else ''}{ends}"
+    return begins or ends or "everywhere"
 
 
 def listed(words: Iterable[str], last: str = "and") -> str:

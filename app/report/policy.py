@@ -1,5 +1,6 @@
 """What `bandshift policy show` prints: a policy as its owner would explain it, with the arithmetic of every floor."""
 
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 
@@ -66,7 +67,7 @@ def _floor_table(page: Page, shape: PolicyShape, segment: str | None, floors: Se
     columns = [
         Column("band"),
         Column("floor", right=True),
-        Column("kept from", right=True),
+        Column("kept to", right=True),
         Column("a book is", right=True),
         Column("worth", right=True),
         Column("because"),
@@ -99,16 +100,23 @@ def _arithmetic(floor: FloorOf) -> str:
 
 
 def _names(page: Page, heading: str, named: Mapping[str, str]) -> None:
+    """Names with what they stand for, which goes on under itself."""
     if not named:
         return
     page.heading(heading)
     width = max(len(name) for name in named)
     for name, words in named.items():
-        if width + len(words) + 4 <= page.width:
-            page.line(f"  {name:{width}}  {words}")
-        else:
-            page.line(f"  {name}")
-            page.paragraph(words, 6)
+        _hanging(page, f"  {name:{width}}  ", words)
+
+
+def _hanging(page: Page, label: str, text: str) -> None:
+    """The label, and the text beside it, wrapped to the right of the label."""
+    first, *others = textwrap.wrap(
+        text, max(page.width - len(label), 20), break_long_words=False, break_on_hyphens=False
+    ) or [""]
+    page.line(f"{label}{first}")
+    for line in others:
+        page.line(" " * len(label) + line)
 
 
 def signal_in_words(signal: SignalShape) -> str:
@@ -142,10 +150,10 @@ def _rules(page: Page, shape: PolicyShape) -> None:
     page.heading("Rules, in order: of each kind the first that fires decides")
     for number, rule in enumerate(shape.rules, start=1):
         off = "" if rule.enabled else " (switched off)"
-        page.paragraph(f"{number:2}. {rule.name}{off} {rule_in_words(rule)}", 2)
+        _hanging(page, f"  {number:2}. ", f"{rule.name}{off} {rule_in_words(rule)}")
         for sentence in _options(rule):
-            page.paragraph(sentence, 8)
-        page.paragraph(f'"{rule.because}"', 8, style="dim")
+            _hanging(page, " " * 8, sentence)
+        _hanging(page, " " * 8, f'"{rule.because}"')
 
 
 def rule_in_words(rule: RuleShape) -> str:
@@ -156,7 +164,7 @@ def rule_in_words(rule: RuleShape) -> str:
     if rule.segments:
         sentence += f" of {listed(rule.segments, 'or')}"
     if rule.except_segments:
-        sentence += f", but of {listed(rule.except_segments, 'or')}," if not rule.segments else ""
+        sentence += f", unless of {listed(rule.except_segments, 'or')},"
     if rule.from_:
         sentence += f" from {listed(rule.from_, 'or')}"
     return f"{sentence} to {targets.get(rule.to, rule.to)}"
@@ -202,4 +210,4 @@ def _guards(guards: Guards) -> Iterator[tuple[str, str]]:
 
 def _limit(share: Share) -> str:
     shown = percent(Decimal(share.share))
-    return f"{shown} and more than {share.at_least:,}" if share.at_least else shown
+    return f"{shown}, and more than {share.at_least:,}," if share.at_least else shown
