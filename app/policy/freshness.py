@@ -8,7 +8,7 @@ A truth value is folded to the set of what it may be; a number or text to one kn
 """
 
 from collections.abc import Mapping
-from decimal import Decimal
+from decimal import Context, Decimal, localcontext
 from enum import Enum
 from typing import Any
 
@@ -37,6 +37,9 @@ class _Any(Enum):
 
 
 ANY = _Any.ANY
+_EXACT = Context(prec=2_000)
+"""More digits than any product in a condition can have."""
+
 Truths = frozenset[bool | None]
 _EVERY: Truths = frozenset({True, False, None})
 _DEFINITE: Truths = frozenset({True, False})
@@ -44,7 +47,8 @@ _DEFINITE: Truths = frozenset({True, False})
 
 def needs_a_fresh_signal(condition: Expression, signals: Mapping[str, SignalFact]) -> bool:
     """Whether `condition` cannot be TRUE while no event has been seen since the last move."""
-    return True not in _Folding(signals).truths(condition)
+    with localcontext(_EXACT):
+        return True not in _Folding(signals).truths(condition)
 
 
 class _Folding:
@@ -117,6 +121,8 @@ class _Folding:
                 return -values[0]
             case Call(name="abs"):
                 return abs(values[0])
+            case Call(name="nullif"):
+                return None if values[0] == values[1] else values[0]
             case Arithmetic(op="+"):
                 return values[0] + values[1]
             case Arithmetic(op="-"):

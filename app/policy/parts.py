@@ -201,7 +201,7 @@ class Typing:
         self._count(name, at, arguments, "one date or timestamp", 1)
         [moment] = arguments
         if isinstance(moment.expression, Constant) and isinstance(moment.expression.value, str):
-            moment = self._fit(moment, Type.DATE, "")
+            moment = self._fit(moment, Type.TIMESTAMP if ":" in moment.expression.value else Type.DATE, "")
         if moment.expression.type not in (Type.DATE, Type.TIMESTAMP) or _is_null(moment.expression):
             what = f"{name} takes a date or a timestamp, and {_shown(moment)} is {self._name(moment)}"
             raise self._refusal(moment, what)

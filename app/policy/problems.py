@@ -29,6 +29,8 @@ class Problems:
             model.model_validate(self.data)
         except ValidationError as error:
             for details in error.errors(include_url=False):
+                if details["type"] == "too_short" and len(details["input"]) >= details["ctx"]["min_length"]:
+                    continue  # pydantic leaves out entries that have mistakes before it counts
                 path = tuple(step for step in details["loc"] if step != "[key]")
                 self.add(path, _sentence(dict(details), path, model))
 

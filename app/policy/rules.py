@@ -131,7 +131,7 @@ def _target_mistakes(shape: RuleShape, bands: Sequence[str]) -> Iterator[Found]:
         yield ("to",), f"a rule to {shape.move} goes to {other}, not to {shape.to}"
     elif shape.to not in TARGETS and shape.to not in bands:
         yield ("to",), f"there is no band `{shape.to[:80]}`{suggestion(shape.to, (*bands, *allowed))}"
-    elif shape.from_ is None and not _reachable(shape, bands):
+    elif shape.to in bands and shape.from_ is None and not _reachable(shape, bands):
         where = "below" if shape.move != "demote" else "above"
         yield ("to",), f"no band lies {where} `{shape.to}`, so this rule moves nobody"
     for index, name in enumerate(shape.from_ or ()):

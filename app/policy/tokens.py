@@ -100,7 +100,7 @@ def _token(text: str, at: int) -> tuple[Token, int]:
     if text[at].isdigit() or (text[at] == "." and _NUMBERISH.match(text, at + 1)):
         raise Unreadable(text, at, _odd_number(text, at))
     for sign, why in REFUSED_SIGNS:
-        if text.startswith(sign, at):
+        if text.startswith(sign, at) and not text.startswith("!=", at):
             raise Unreadable(text, at, why)
     match = _SIGN.match(text, at)
     if match is None:
