@@ -1,7 +1,7 @@
 """Text that is not in the language is refused with a sentence, and none of it goes any further.
 
-The first table is what an attacker, a copy from elsewhere or a slip would bring. Each entry has the words that its message
-must hold, so that the refusal is for the right reason.
+The first table is what an attacker, a copy from elsewhere or a slip would bring. Each entry has the words that its
+message must hold, so that the refusal is for the right reason.
 """
 
 import re
@@ -15,7 +15,7 @@ from sqlglot.parser import Parser
 
 from app.errors import Mistake
 from app.policy.describe import describe
-from app.policy.expressions import Type
+from app.policy.expressions import Expression, Type
 from app.policy.parse import names_in, parse
 from app.policy.parts import Scope
 from app.policy.refusals import FUNCTIONS, KEYWORDS
@@ -383,13 +383,17 @@ SIGNS = st.text(st.sampled_from("arx 019._'\"()-+*/<>=!,;:$\\\x00\n\u0430\uff1e"
 @example("- (" * 600)
 def test_no_text_does_anything_but_parse_or_be_refused_and_soon(text: str) -> None:
     began = time.perf_counter()
-    try:
-        found = parse(text, SCOPE)
-    except Unreadable as refused:
-        assert re.match(r"(line \d+, )?column \d+: ", str(refused))
-    else:
-        assert parse(describe(found), SCOPE, found.type) == found
+    found = read(text)
+    assert found is None or parse(describe(found), SCOPE, found.type) == found
     assert time.perf_counter() - began < 2
+
+
+def read(text: str) -> Expression | None:
+    """The expression, or None if it is refused; any other exception comes through."""
+    try:
+        return parse(text, SCOPE)
+    except Unreadable:
+        return None
 
 
 @settings(max_examples=200, deadline=None)
@@ -403,5 +407,5 @@ def test_the_names_in_any_text_are_given_or_refused(text: str) -> None:
 
 
 def test_without_facts_nothing_can_be_read() -> None:
-    with pytest.raises(Unreadable, match="unknown fact `arr`$"):
+    with pytest.raises(Unreadable, match=r"unknown fact `arr`$"):
         parse("arr > 1", Scope({}, ()))
