@@ -58,7 +58,7 @@ def read_roster(connection: Connection, policy: Policy, as_of: datetime) -> Rost
     departed = [csm.csm_id for csm in everybody if not csm.active and csm.accounts]
     in_force = {row.account_id: row.owner_id for row in connection.execute(select_pins(as_of))}
     unsettled = stream_rows(connection, select_unsettled(policy, as_of, departed))
-    return Roster(everybody, {row[0]: Claim(*row, pinned_to=in_force.get(row[0])) for row in unsettled}, in_force)
+    return Roster(everybody, {row[0]: Claim(*(*row, in_force.get(row[0]))) for row in unsettled}, in_force)
 
 
 def claims(decisions: Iterable[Decision], roster: Roster) -> Iterator[Claim]:
@@ -74,7 +74,7 @@ def claims(decisions: Iterable[Decision], roster: Roster) -> Iterator[Claim]:
     yield from (claim for account_id, claim in roster.unsettled.items() if account_id not in moved)
 
 
-def select_books(policy: Policy, as_of: datetime) -> Select[Any]:
+def select_books(policy: Policy, as_of: datetime) -> Select[Any, int, Any]:
     """Every owner with the number of accounts they own and the known value of those that are active."""
     book = _book(policy, as_of)
     worth = func.sum(book["value"]).filter(book["is_active"])

@@ -1,12 +1,12 @@
 """A company small enough to know by heart, for the tests of planning and applying.
 
-Three bands: `tech` is the pool's, `low` starts at 100 and `high` at 1,000. Value decides, at once; a health signal under 50
-makes a demotion a review; `adoption` under 0.2 lifts from low to high for four weeks.
+Three bands: `tech` is the pool's, `low` starts at 100 and `high` at 1,000. Value decides, at once; a health signal
+under 50 makes a demotion a review; `adoption` under 0.2 lifts from low to high for four weeks; three tickets lift out
+of the pool when they are seen on three runs.
 """
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
@@ -95,6 +95,7 @@ to = "next"
 from = ["tech"]
 confirm_weeks = 3
 despite = ["shrunk"]
+grace_weeks = 8
 because = "it filed {tickets} tickets"
 
 [[rules]]
@@ -107,7 +108,7 @@ because = "its value of {value} carries {earned_band}"
 
 
 def policy(guards: str = NO_GUARDS, **replaced: str) -> Policy:
-    """The company's policy, without guards unless told, and with texts replaced (`old=new`, underscores as they are)."""
+    """The company's policy, without guards unless told, and with some of its texts replaced by others."""
     text = POLICY + guards
     for old, new in replaced.items():
         text = text.replace(old, new)
@@ -170,7 +171,3 @@ def assert_sound(engine: Engine) -> None:
     """Every invariant that `bandshift doctor` knows of holds."""
     with engine.connect() as connection:
         assert [finding for finding in examine(connection) if not finding.holds] == []
-
-
-def money(amount: str) -> Decimal:
-    return Decimal(amount)
