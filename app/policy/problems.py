@@ -1,6 +1,7 @@
 """The mistakes of one policy file, gathered while it is read and told all at once, in the order of the file."""
 
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -119,7 +120,10 @@ def _bound(kind: str, context: Mapping[str, Any]) -> str | None:
         "le": "should be at most",
     }
     key = words.get(kind)
-    return None if key is None else f"{phrases[key]} {context[key]:,}"
+    if key is None:
+        return None
+    limit = Decimal(str(context[key]).removeprefix("Decimal('").removesuffix("')"))  # pydantic gives some as their repr
+    return f"{phrases[key]} {limit:,}"
 
 
 def _words(expected: str) -> Sequence[str]:

@@ -61,8 +61,6 @@ def read_rules(raw: Any, facts: Facts, problems: Problems) -> tuple[Rule, ...]:
 
 def template_mistakes(template: str, known: Mapping[str, Any]) -> Iterator[str]:
     """What is wrong with a `because`: each brace holds the name of a fact, and nothing else."""
-    if not template.isprintable():
-        yield "has a line break or a character that cannot be printed; keep it to one line"
     for match in re.finditer(r"\{([^{}]*)\}|[{}]", template):
         name = match.group(1)
         if name is None:

@@ -10,12 +10,14 @@ from datetime import time
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictInt, StrictStr
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictInt, StrictStr
 
 from app.policy.catalogue import Unit
 from app.policy.model import Measure
 
 MONEY_LIMIT = Decimal(10) ** 12
+COST_LIMIT = Decimal(10) ** 9
+MOST_DECIMALS = 20
 DAYS_LIMIT = 3_660
 WEEKS_LIMIT = 52
 GRACE_LIMIT = 520
@@ -23,11 +25,13 @@ GRACE_LIMIT = 520
 
 def _decimal(value: Any) -> Any:
     """A TOML number as a Decimal; anything else unchanged, for pydantic to refuse."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return Decimal(value)
-    if isinstance(value, (Decimal, float)) and not isinstance(value, bool):
-        return Decimal(str(value))
-    raise ValueError("should be a number, without quotes")
+    if isinstance(value, bool) or not isinstance(value, (int, float, Decimal)):
+        raise ValueError("should be a number, without quotes")  # noqa: TRY004  pydantic gathers ValueError
+    number = value if isinstance(value, Decimal) else Decimal(str(value))
+    exponent = number.as_tuple().exponent
+    if isinstance(exponent, int) and (exponent < -MOST_DECIMALS or number.adjusted() > MOST_DECIMALS):
+        raise ValueError(f"should be a number with {MOST_DECIMALS} digits and decimals at most")
+    return number
 
 
 def _list(value: Any) -> Any:
@@ -46,6 +50,12 @@ def _tables(value: Any) -> Any:
     return tuple(value)
 
 
+def _printable(value: str) -> str:
+    if not value.isprintable():
+        raise ValueError("has a line break or a character that cannot be printed; keep it to one line")
+    return value
+
+
 def _off(value: Any) -> Any:
     """None for `false`, which switches a guard off."""
     if value is True:
@@ -60,13 +70,14 @@ def _fact(value: Any) -> Any:
 
 Number = Annotated[Decimal, BeforeValidator(_decimal, json_schema_input_type=float)]
 Money = Annotated[Number, Field(ge=0, le=MONEY_LIMIT)]
+Cost = Annotated[Number, Field(ge=1, le=COST_LIMIT)]
 Name = Annotated[StrictStr, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=40)]
-Line = Annotated[StrictStr, Field(min_length=1, max_length=300)]
-Names = Annotated[tuple[StrictStr, ...], BeforeValidator(_list, json_schema_input_type=list[str]), Field(min_length=1)]
+Line = Annotated[StrictStr, Field(min_length=1, max_length=300), AfterValidator(_printable)]
+Names = Annotated[tuple[Line, ...], BeforeValidator(_list, json_schema_input_type=list[str]), Field(min_length=1)]
 Days = Annotated[StrictInt, Field(ge=1, le=DAYS_LIMIT)]
 Weeks = Annotated[StrictInt, Field(ge=1, le=WEEKS_LIMIT)]
 Book = Annotated[StrictInt, Field(ge=1, le=1_000_000)]
-Ratio = Annotated[Number, Field(gt=0, le=1)]
+Ratio = Annotated[Number, Field(ge=Decimal("0.001"), le=1)]
 Buffer = Annotated[Number, Field(ge=0, lt=1)]
 
 
@@ -85,7 +96,7 @@ class BandShape(Shape):
     cadence_days: Days | None = Field(
         default=None, description="days between contacts; without it the band has no cadence"
     )
-    staffing: Annotated[Number, Field(gt=0, le=100)] = Field(
+    staffing: Annotated[Number, Field(ge=Decimal("0.01"), le=100)] = Field(
         default=Decimal(1), description="people per book, for the floor"
     )
     floor: Money | None = Field(default=None, description="the least value, written out instead of computed")
@@ -94,7 +105,7 @@ class BandShape(Shape):
 class SegmentShape(Shape):
     """Economics that differ for one segment."""
 
-    csm_cost: Annotated[Number, Field(gt=0, le=MONEY_LIMIT)] | None = None
+    csm_cost: Cost | None = None
     cost_ratio: Ratio | None = None
     buffer: Buffer | None = None
     accounts_per_csm: Mapping[str, Book] = Field(default_factory=dict, description="by band")
@@ -105,15 +116,13 @@ class EconomicsShape(Shape):
     """floor = csm_cost x staffing / cost_ratio / accounts_per_csm."""
 
     currency: Annotated[StrictStr, Field(pattern=r"^[A-Z]{3}$")] = "USD"
-    csm_cost: Annotated[Number, Field(gt=0, le=MONEY_LIMIT)] | None = Field(
-        default=None, description="a CSM's cost per year"
-    )
+    csm_cost: Cost | None = Field(default=None, description="a CSM's cost per year")
     cost_ratio: Ratio | None = Field(default=None, description="the share of the value that coverage may cost")
     buffer: Buffer = Field(default=Decimal("0.15"), description="how far under its floor a band is kept, as a share")
     value: StrictStr = Field(
         default="arr + coalesce(expansion_arr, 0)", description="what an account is worth, as an expression"
     )
-    segments: Mapping[str, SegmentShape] = Field(default_factory=dict)
+    segments: Mapping[Line, SegmentShape] = Field(default_factory=dict)
 
 
 class SignalShape(Shape):
@@ -220,7 +229,7 @@ class CalendarShape(Shape):
 class PolicyShape(Shape):
     """A policy of bandshift."""
 
-    name: Annotated[StrictStr, Field(min_length=1, max_length=60)]
+    name: Annotated[Line, Field(max_length=60)]
     bands: Annotated[tuple[BandShape, ...], BeforeValidator(_tables, json_schema_input_type=list[BandShape])] = Field(
         min_length=2, description="the coverage bands, lowest first"
     )

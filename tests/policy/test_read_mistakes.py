@@ -1,6 +1,7 @@
 """What is said of a policy file that is broken: everything at once, each with its place and what to do."""
 
 from contextlib import suppress
+from random import Random
 
 import pytest
 
@@ -373,6 +374,23 @@ BROKEN: list[tuple[str, list[tuple[str, str]], list[str]]] = [
         [f"rules[0].overrides_hold: {HOLD}"],
     ),
     (
+        "a number of endless decimals",
+        [("50_000", "1e-999999999")],
+        ["bands[1].floor: should be a number with 20 digits and decimals at most"],
+    ),
+    (
+        "a character that no database takes",
+        [('kind = "ticket"', 'kind = "tic\\u0000ket"')],
+        [
+            "signals.tickets.kind: has a line break or a character that cannot be printed; keep it to one line",
+        ],
+    ),
+    (
+        "a line break in a segment",
+        [('to = "high"', 'to = "high"\nsegments = ["a\\nb"]')],
+        ["rules[0].segments[0]: has a line break or a character that cannot be printed; keep it to one line"],
+    ),
+    (
         "a guard of more than all",
         [("[signals]", "[guards]\nmoved_arr = { share = 15 }\n\n[signals]")],
         ["guards.moved_arr.share: should be at most 1"],
@@ -510,3 +528,41 @@ def test_values_of_every_wrong_type_are_told_and_never_crash() -> None:
             kept = "" if key in ("signals", "bands", "rules", "name") else SMALL
             with suppress(Mistake):
                 read_policy(f"{key} = {value}\n{kept}", source="x")
+
+
+VALUES = (
+    "5",
+    "-1",
+    "true",
+    '""',
+    '"x"',
+    '"high"',
+    "[]",
+    '["low"]',
+    "{}",
+    "inf",
+    "1e-30",
+    '"\\u0000"',
+    "[[1]]",
+    '"arr > "',
+    "1.5",
+)
+
+
+def test_no_edit_of_the_default_policy_does_anything_but_read_or_tell() -> None:
+    r = Random(7)  # noqa: S311  draws test data
+    lines = [line for line in DEFAULT.splitlines() if not line.startswith("#")]
+    read = told = 0
+    for _ in range(150):
+        edited_lines = list(lines)
+        for _ in range(r.randint(1, 3)):
+            place = r.randrange(len(edited_lines))
+            key, equals, _ = edited_lines[place].partition(" = ")
+            edited_lines[place] = f"{key} = {r.choice(VALUES)}" if equals else r.choice(lines)
+        try:
+            read_policy("\n".join(edited_lines), source="x")
+            read += 1
+        except Mistake:
+            told += 1
+    assert read > 10
+    assert told > 50
