@@ -176,7 +176,7 @@ def accounts_served_wrongly(last: LastRun) -> Offenders:
 def pins_disobeyed(last: LastRun) -> Offenders:
     """I7."""
     known = [band.name for band in last.policy.bands]
-    in_band = or_(pins.c.band.is_(None), pins.c.band != any_(_texts(known)), pins.c.band == coverage.c.band)
+    in_band = or_(pins.c.band.is_(None), not_(pins.c.band == any_(_texts(known))), pins.c.band == coverage.c.band)
     named = coverage.c.band == any_(_bands(last.policy, pooled=False))
     can_own = select(csms.c.csm_id).where(csms.c.csm_id == pins.c.owner_id, csms.c.active).exists()
     with_owner = or_(pins.c.owner_id.is_(None), not_(named), not_(can_own), pins.c.owner_id == coverage.c.owner_id)
@@ -332,7 +332,7 @@ def _bands(policy: Policy, *, pooled: bool) -> ColumnElement[Any]:
 def _book_size(policy: Policy) -> ColumnElement[Any]:
     """The policy's book size of the highest band that a CSM serves; without one they have no limit here."""
     sizes = [
-        (csms.c.bands.any(band.name), literal(band.accounts_per_csm, Numeric))
+        (literal(band.name, Text) == any_(csms.c.bands), literal(band.accounts_per_csm, Numeric))
         for band in reversed(policy.bands)
         if not band.pooled
     ]

@@ -21,7 +21,7 @@ def open_output(path: Path | None) -> Iterator[IO[str]]:
         with _stdout() as out:
             yield out
     elif path.exists() and not path.is_file() and not path.is_dir():  # a pipe or a device has no halves
-        with _opened(path, "w") as out:
+        with _opened(path, "w", path) as out:
             yield out
     else:
         with _replaced(path) as out:
@@ -46,7 +46,7 @@ def _replaced(path: Path) -> Iterator[IO[str]]:
     place = path.resolve()
     beside = place.with_name(f".{place.name}.{os.getpid()}.part")
     try:
-        with _opened(beside, "x") as out:
+        with _opened(beside, "x", path) as out:
             yield out
             out.flush()
             os.fsync(out.fileno())
@@ -55,9 +55,9 @@ def _replaced(path: Path) -> Iterator[IO[str]]:
         beside.unlink(missing_ok=True)
 
 
-def _opened(path: Path, mode: str) -> IO[str]:
+def _opened(path: Path, mode: str, asked: Path) -> IO[str]:
     try:
         return path.open(mode, encoding="utf-8", newline="")
     except OSError as error:
         why = (error.strerror or str(error)).lower()
-        raise Mistake(f"--output {path} cannot be written: {why}") from error
+        raise Mistake(f"--output {asked} cannot be written: {why}") from error
