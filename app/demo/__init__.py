@@ -22,14 +22,14 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Connection, literal, select, text
 
-from app.demo.decks import COMPANY, CROWD, Profile
+from app.demo.decks import COMPANY, CROWD, QUIET, Profile
 from app.demo.write import write
 from app.errors import Mistake
 from app.policy.read import default_policy
 from app.tables import account_signals, coverage, csm_absences, csms, pins, runs
 from app.tables import accounts as accounts_table
 
-__all__ = ["COMPANY", "CROWD", "DEMO_ACCOUNTS", "DEMO_AS_OF", "DEMO_SEED", "MOST_ACCOUNTS", "Profile", "fill"]
+__all__ = ["COMPANY", "CROWD", "DEMO_ACCOUNTS", "DEMO_AS_OF", "DEMO_SEED", "MOST_ACCOUNTS", "QUIET", "Profile", "fill"]
 
 DEMO_ACCOUNTS = 2000
 DEMO_SEED = 1

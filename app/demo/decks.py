@@ -7,11 +7,11 @@ may be absent.
 A story says what the default policy makes of an account (`app.demo.stories` shapes the facts). Stories that are not
 told stay steady: nothing fires. `COMPANY` is the sample company, in which about one account in thirteen moves.
 `CROWD` is the benchmark's: many small accounts, few CSMs and about five signals per account, in which about one in
-twenty moves.
+twenty moves. `QUIET` is a crowd in which nobody does.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 CARDS = 2000
@@ -179,6 +179,12 @@ CROWD = Profile(
     readings={"seats": (0, 4), "usage": (0, 3), "health": (0,)},
     meeting_days=60,
     ticket_days=120,
+)
+
+QUIET = replace(
+    CROWD,
+    bands={**CROWD.bands, "tech": CROWD.bands["tech"] + sum(CROWD.stories[None].values())},
+    stories={band: {} for band in (None, *CROWD.bands)},
 )
 
 
