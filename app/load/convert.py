@@ -13,7 +13,7 @@ from decimal import ROUND_HALF_UP, Decimal
 from itertools import compress
 
 from app.load.datasets import Field, Kind
-from app.load.fields import ALL_PLAIN, BadCell, is_plain_text, parser_of, plain_numbers
+from app.load.fields import BadCell, parser_of, passes_of
 from app.load.layout import Layout, Target
 from app.load.mapping import Conversion
 from app.load.outcome import BadRow, kept_value
@@ -129,9 +129,8 @@ class _Column:
         self._parse = parser_of(target.field, target.source.formats)
         self._memory = _Memory(self._read_cell)
         source = target.source
-        untranslated = not source.values and source.otherwise is None and not as_attribute
-        self._is_text = untranslated and is_plain_text(target.field) and len(target.places) == 1
-        self._is_money = untranslated and plain_numbers(target.field, source.formats) and len(target.places) == 1
+        translated = source.values or source.otherwise is not None or as_attribute
+        self._passes = None if translated else passes_of(target.field, source.formats)
         self._constant = self._read_cell(source.constant) if source.constant is not None else None
 
     def read(self, cells: Sequence[Cells], count: int, report: Report) -> list[str]:
@@ -139,9 +138,9 @@ class _Column:
         if self._constant is not None:
             return [self._constant] * count
         column = self._cells(cells)
-        if self._is_text or self._is_money:
+        if self._passes is not None:
             stripped = list(map(str.strip, column))
-            if self._passes(stripped):
+            if self._passes(stripped) and not (self._target.field.required and not self._null.isdisjoint(stripped)):
                 return [NULL if cell in self._null else cell for cell in stripped]
         if len(self._memory) > _REMEMBERED:
             self._memory.clear()
@@ -156,16 +155,6 @@ class _Column:
         if not others:
             return first
         return [next((cell for cell in row if cell.strip()), "") for row in zip(first, *others, strict=True)]
-
-    def _passes(self, stripped: list[str]) -> bool:
-        """Whether the whole column may pass as it is written, empty cells and other words for NULL apart."""
-        if self._target.field.required and not self._null.isdisjoint(stripped):
-            return False
-        if self._is_money:
-            return ALL_PLAIN.fullmatch("\n".join([*stripped, ""])) is not None
-        joined = "".join(stripped)
-        longest = max(map(len, stripped))
-        return longest <= self._target.field.longest and joined.isprintable() and "\\" not in joined
 
     def _read_or_report(self, place: int, cell: str, report: Report) -> str:
         try:

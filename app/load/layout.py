@@ -156,8 +156,8 @@ def _source_problems(
         if field.required and field.name not in sources:
             yield Problem(
                 "",
-                f"no column for `{field.name}`, which {dataset.name} need{did_you_mean(field.name, unknown)}; "
-                f"rename it, or name it under [{dataset.name}.columns] in a mapping",
+                f"no column for `{field.name}`, which {dataset.name} need{did_you_mean(field.name, unknown) or ';'} "
+                f"name it so, or say under [{dataset.name}.columns] in a mapping which it is",
             )
     if mapping.unknown_columns == "error" and QUARANTINE_DATASET not in header:
         free = [field.name for field in dataset.fields if field.name not in sources]

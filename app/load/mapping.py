@@ -127,9 +127,9 @@ def read_mapping(text: str, *, source: str) -> FileMapping:
         shape = MappingShape.model_validate(raw)
     except ValidationError as error:
         problems += [_problem(item) for item in error.errors(include_url=False)]
-        raise Mistake(f"{source} cannot be used:", sorted(problems, key=str)) from None
+        raise Mistake(f"{source} cannot be used:", sorted(problems, key=_place)) from None
     if problems:
-        raise Mistake(f"{source} cannot be used:", sorted(problems, key=str))
+        raise Mistake(f"{source} cannot be used:", sorted(problems, key=_place))
     return FileMapping(MappingProxyType({name: _dataset(name, shape) for name in DATASETS}))
 
 
@@ -168,6 +168,10 @@ def _misplaced_options(where: str, column: Field, spec: Mapping[str, Any]) -> It
         yield Problem(f"{where}.by", "accounts have no e-mail; use `name`")
     if "scale" in spec and column.kind not in (Kind.MONEY, Kind.NUMBER, Kind.INTEGER):
         yield Problem(f"{where}.scale", "only a number has a scale")
+
+
+def _place(problem: Problem) -> tuple[str, str]:
+    return problem.where, problem.what
 
 
 def _problem(item: Any) -> Problem:
