@@ -54,12 +54,18 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 @contextmanager
 def _run_container() -> Iterator[str]:
-    from testcontainers.community.postgres import PostgresContainer  # noqa: PLC0415 - only where asked for
+    from docker.errors import DockerException  # noqa: PLC0415 - only where asked for
+    from testcontainers.community.postgres import PostgresContainer  # noqa: PLC0415 - as above
 
     image = os.environ.get("TEST_POSTGRES_IMAGE", "postgres:18-bookworm")
     options = "postgres -c fsync=off -c synchronous_commit=off -c full_page_writes=off -c max_connections=200"
-    container = PostgresContainer(image, driver=None, password="p@ss/word")  # noqa: S106 - it is thrown away
-    with container.with_command(options) as running:
+    with ExitStack() as stack:
+        try:
+            container = PostgresContainer(image, driver=None, password="p@ss/word")  # noqa: S106 - it is thrown away
+            running = stack.enter_context(container.with_command(options))
+        except DockerException as error:
+            # Who asked for a container does not want to be told that all is well without one.
+            pytest.exit(f"TEST_POSTGRES=container, and no container could be started: {error}", returncode=2)
         yield running.get_connection_url()
 
 
