@@ -25,7 +25,7 @@ from app.errors import Busy
 from app.feeds import read_feeds
 from app.guards import Findings, judge
 from app.owners import assign
-from app.plan import Plan
+from app.plan import Plan, sharing_texts
 from app.policy.model import Policy
 from app.report.summary import counts
 from app.roster import claims, read_roster
@@ -63,7 +63,7 @@ def make_plan(connection: Connection, policy: Policy, as_of: datetime) -> Plan:
     )
     check_columns(connection)
     census = take_census(connection, policy, as_of)
-    decisions = tuple(decide(connection, policy, as_of))
+    decisions = tuple(sharing_texts(decide(connection, policy, as_of)))
     roster = read_roster(connection, policy, as_of)
     pooled = frozenset(band.name for band in policy.bands if band.pooled)
     owners = assign(pooled, roster.csms, claims(decisions, roster), as_of)

@@ -1,8 +1,8 @@
-"""A plan: everything one run would do, as an immutable, ordered value with a hash. Pure: no engine, clock or environment."""
+"""A plan: everything one run would do, as an immutable, ordered value with a hash. Pure."""
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -16,12 +16,13 @@ Outcome = Literal["move", "pending", "review", "contested", "state"]
 class Decision:
     """What the rules say for one account that changes, or that somebody should know of.
 
-    `move` says what happens (or, for a pending or review decision, would happen) and is a word of `band_history.move`;
-    `from_band` is None for an account that enters, `to_band` None for one that leaves. `rule` decided; of a contested account
-    it is the graduation, and `against` the demotion. `weeks` and `confirm_weeks` count a pending decision. `facts` is a JSON
-    object of the facts that the rule reads, `rules` one of every rule that had something to say and what came of it.
-    `state` is a JSON object of the columns of `coverage` after the move, those that are NULL left out. An outcome of `state`
-    changes only such a column, and no band. Money is in the policy's currency; `value` and `arr` may be missing.
+    `move` says what happens (or, for a pending or review decision, would happen) and is a word of
+    `band_history.move`; `from_band` is None for an account that enters, `to_band` None for one that leaves. `rule`
+    decided; of a contested account it is the graduation, and `against` the demotion. `weeks` and `confirm_weeks`
+    count a pending decision. `facts` is a JSON object of the facts that the rule reads, `rules` one of every rule
+    that had something to say and what came of it. `state` is a JSON object of the columns of `coverage` after the
+    move, those that are NULL left out. An outcome of `state` changes only such a column, and no band. Money is in the
+    policy's currency; `value` and `arr` may be missing.
     """
 
     account_id: str
@@ -46,6 +47,38 @@ class Decision:
     def evidence(self) -> dict[str, Any]:
         """The facts and rules behind the decision, as `band_history.evidence` keeps them."""
         return {"facts": json.loads(self.facts), "rules": json.loads(self.rules)}
+
+
+def sharing_texts(decisions: Iterable[Decision]) -> Iterator[Decision]:
+    """The same decisions, with one copy of each text that many of them have.
+
+    A million of them, as on the first run of a large company, take half the memory then.
+    """
+    copies: dict[Any, Any] = {}
+
+    def share(text: Any) -> Any:
+        return copies.setdefault(text, text)
+
+    for one in decisions:
+        yield Decision(
+            account_id=one.account_id,
+            outcome=share(one.outcome),
+            move=share(one.move),
+            from_band=share(one.from_band),
+            to_band=share(one.to_band),
+            rule=share(one.rule),
+            against=share(one.against),
+            value=one.value,
+            arr=one.arr,
+            weeks=one.weeks,
+            facts=one.facts,
+            rules=share(one.rules),
+            state=share(one.state),
+            owner_id=share(one.owner_id),
+            segment=share(one.segment),
+            region=share(one.region),
+            language=share(one.language),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +134,7 @@ class BandCount:
 
 @dataclass(frozen=True, slots=True)
 class Census:
-    """What was evaluated: the active accounts by band in policy order, and how many lack each fact that a rule reads."""
+    """What was evaluated: the active accounts by band in policy order, and how many lack each fact a rule reads."""
 
     bands: tuple[BandCount, ...]
     missing: Mapping[str, int]
@@ -143,8 +176,8 @@ class Flow:
 class Plan:
     """One run's decisions and owner changes, each ordered by account id, with what the guards say of them.
 
-    `sha256` covers what would be written, and what it rests on; two plans with one hash do the same. `notes` are sentences
-    about what could not be done as somebody asked, such as a pin to a CSM who left.
+    `sha256` covers what would be written, and what it rests on; two plans with one hash do the same. `notes` are
+    sentences about what could not be done as somebody asked, such as a pin to a CSM who left.
     """
 
     as_of: datetime
