@@ -1,8 +1,9 @@
 """The cases of a policy, run through the real decision: what `bandshift policy check` rehearses.
 
-The accounts, signals, coverage and pins of all cases are handed to the deciding statement as one JSON parameter each, in place
-of the live tables, so that nothing is written and a READ ONLY transaction is enough. Cases of one instant share a statement;
-only a case that counts larger accounts (`value_rank`) has one of its own, or the others would be among them.
+The accounts, signals, coverage and pins of all cases are handed to the deciding statement as one JSON parameter each,
+in place of the live tables, so that nothing is written and a READ ONLY transaction is enough. Cases of one instant
+share a statement; only a case that counts larger accounts (`value_rank`) has one of its own, or the others would be
+among them.
 """
 
 import json
@@ -73,7 +74,7 @@ def _result(case: Case, decision: Decision | None) -> Result:
     return Result(case, decision.to_band if decision.outcome == "move" else standing, decision.outcome, decision)
 
 
-# ---- Stand-ins for the tables ------------------------------------------------------------------------------------------
+# ---- Stand-ins for the tables ---------------------------------------------------------------------------------------
 
 
 def _sources(policy: Policy, cases: Sequence[tuple[str, Case]]) -> Sources:
@@ -155,7 +156,7 @@ def _pins(account_id: str, case: Case) -> Iterator[dict[str, Any]]:
         yield {"account_id": account_id, "pinned_at": pinned_at, "band": case.shape.pin, "expires_at": expires_at}
 
 
-# ---- Expected against found -----------------------------------------------------------------------------------------------
+# ---- Expected against found -----------------------------------------------------------------------------------------
 
 
 def _judged(policy: Policy, result: Result) -> Problem | None:
@@ -184,5 +185,5 @@ def _why(policy: Policy, result: Result) -> str:
     if rule is not None and rule.name not in evidence["rules"]:
         said.append(f"`{rule.name}` did not fire, as it needs {describe(rule.when)}")
     if evidence["facts"]:
-        said.append("with " + ", ".join(f"{name} {value}" for name, value in evidence["facts"].items()))
+        said.append("with " + ", ".join(f"{name} {value}" for name, value in sorted(evidence["facts"].items())))
     return "; ".join(said) or "no rule had anything to say"

@@ -12,6 +12,7 @@ from app.cli.options import Output, Verbose
 from app.cli.output import open_output
 from app.database import open_unchecked, scratch_engine
 from app.errors import Mistake, Problem
+from app.figures import counted
 from app.policy.cases import Case, read_cases
 from app.policy.check import check, warn
 from app.policy.model import Policy
@@ -63,7 +64,8 @@ def check_policy(
         if problems:
             count = "1 mistake" if len(problems) == 1 else f"{len(problems)} mistakes"
             raise Mistake(f"{source} has {count}:", problems)
-        page.line(f"{source}: {len(policy.bands)} bands, {len(policy.rules)} rules, {len(own) + len(further)} cases: no mistakes")
+        counts = (len(policy.bands), "band"), (len(policy.rules), "rule"), (len(own) + len(further), "case")
+        page.line(f"{source}: {', '.join(counted(*each) for each in counts)}: no mistakes")
 
 
 @app.command()

@@ -6,9 +6,9 @@
     in = { band = "low", weeks = 30 }
     expect = { band = "high", rule = "value_gained" }
 
-`account` gives columns of `accounts` and the policy's attributes; what is not given is missing. A date or a timestamp may be
-given as the days from the case's instant: `{ days_ago = 5 }` or `{ in_days = 40 }`. `in` is where the account stands; without
-it, it is new. Here a case is read and checked; `app.rehearsal` runs it through the real decision.
+`account` gives columns of `accounts` and the policy's attributes; what is not given is missing. A date or a timestamp
+may be given as the days from the case's instant: `{ days_ago = 5 }` or `{ in_days = 40 }`. `in` is where the account
+stands; without it, it is new. Here a case is read and checked; `app.rehearsal` runs it through the real decision.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -96,7 +96,7 @@ class CasesShape(Shape):
 
 @dataclass(frozen=True)
 class Case:
-    """A case whose names resolve. `columns` and `attributes` are what the account has, dates and instants worked out."""
+    """A case whose names resolve; `columns` and `attributes` are what the account has, its dates worked out."""
 
     where: str
     shape: CaseShape
@@ -148,7 +148,7 @@ def _unknown_column(name: str, policy: Policy) -> str:
     return f"unknown column or attribute{suggestion(name, [*ACCOUNT_FACTS, 'status', *policy.attributes])}"
 
 
-def _value(given: Any, type_: Type, as_of: datetime, policy: Policy) -> Any:
+def _value(given: Any, type_: Type, as_of: datetime, policy: Policy) -> Any:  # noqa: PLR0911 - a case for each type
     """What the file gives, as a value of the type; raises ValueError with what it should be."""
     match type_, given:
         case Type.NUMBER, int() | float() | Decimal() if not isinstance(given, bool):
@@ -157,9 +157,9 @@ def _value(given: Any, type_: Type, as_of: datetime, policy: Policy) -> Any:
             return given
         case Type.BOOLEAN, bool():
             return given
-        case (Type.DATE | Type.TIMESTAMP), {"days_ago": int() as days, **others} if not others:
+        case ((Type.DATE | Type.TIMESTAMP), {"days_ago": int() as days, **others}) if not others:
             return _moment(type_, as_of - timedelta(days=days), policy)
-        case (Type.DATE | Type.TIMESTAMP), {"in_days": int() as days, **others} if not others:
+        case ((Type.DATE | Type.TIMESTAMP), {"in_days": int() as days, **others}) if not others:
             return _moment(type_, as_of + timedelta(days=days), policy)
         case Type.DATE, date() if not isinstance(given, datetime):
             return given
@@ -208,7 +208,10 @@ def _unresolved(shape: CaseShape, policy: Policy) -> Iterator[tuple[Path, str]]:
         if standing.intervention is not None and standing.intervention_from is None:
             yield ("in", "intervention_from"), "is missing; it says where the intervention lifted the account from"
     kinds = sorted({signal.kind for signal in policy.signals.values()})
-    wanted += [(("signals", place, "kind"), given.kind, kinds, "signal fact of kind") for place, given in enumerate(shape.signals)]
+    wanted += [
+        (("signals", place, "kind"), given.kind, kinds, "signal fact of kind")
+        for place, given in enumerate(shape.signals)
+    ]
     for at, name, known, what in wanted:
         if name is not None and name not in known:
             yield at, f"there is no {what} '{name[:60]}'{suggestion(name, known)}"

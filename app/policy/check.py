@@ -1,15 +1,16 @@
 """What is wrong with a policy that can be read: rules that never fire, never decide, or undo each other.
 
-`check` gives the mistakes: a part of the policy provably does nothing, or does the reverse of what its thresholds say; the
-policy should not run like this. `warn` gives what is probably not meant, but does no harm: `bandshift policy check` prints it
-and passes. Both rest on proofs (see `app.policy.logic`), so that they say nothing where they cannot be sure.
+`check` gives the mistakes: a part of the policy provably does nothing, or does the reverse of what its thresholds say;
+the policy should not run like this. `warn` gives what is probably not meant, but does no harm: `bandshift policy
+check` prints it and passes. Both rest on proofs (see `app.policy.logic`), so that they say nothing where they cannot
+be sure.
 
-Mistakes: a rule whose condition is never true where it applies; a protection that is never true; a rule that an earlier one
-always forestalls; a graduation that a demotion always undoes or contests; and, on ladders of money thresholds, gaps,
-overlaps and more money giving a lower band (`app.policy.ladders`).
+Mistakes: a rule whose condition is never true where it applies; a protection that is never true; a rule that an
+earlier one always forestalls; a graduation that a demotion always undoes or contests; and, on ladders of money
+thresholds, gaps, overlaps and more money giving a lower band (`app.policy.ladders`).
 
-Warnings: a condition that is always true, a protection that is never true where its rule fires, and an intervention whose
-weeks never run out.
+Warnings: a condition that is always true, a protection that is never true where its rule fires, and an intervention
+whose weeks never run out.
 """
 
 import tomllib
@@ -44,7 +45,9 @@ def warn(policy: Policy) -> tuple[Problem, ...]:
     """What in the policy's rules is probably not meant but does no harm, in their order."""
     firing = Firing(policy)
     lints: tuple[Lint, ...] = (_always, _idle_protection, _endless)
-    return tuple(problem for rule, path in _paths(policy) for lint in lints for problem in _proved(lint, firing, rule, path))
+    return tuple(
+        problem for rule, path in _paths(policy) for lint in lints for problem in _proved(lint, firing, rule, path)
+    )
 
 
 def _paths(policy: Policy) -> list[tuple[Rule, str]]:
@@ -67,7 +70,7 @@ def _first(lints: Iterable[Lint], firing: Firing, rule: Rule, path: str) -> list
     return next((found for lint in lints if (found := _proved(lint, firing, rule, path))), [])
 
 
-# ---- Mistakes ----------------------------------------------------------------------------------------------------------
+# ---- Mistakes -------------------------------------------------------------------------------------------------------
 
 
 def _never(firing: Firing, rule: Rule, path: str) -> Iterator[Problem]:
@@ -209,7 +212,7 @@ def _contesting(firing: Firing, rule: Rule, situation: Situation) -> str | None:
     return None
 
 
-# ---- Warnings ----------------------------------------------------------------------------------------------------------
+# ---- Warnings -------------------------------------------------------------------------------------------------------
 
 
 def _always(firing: Firing, rule: Rule, path: str) -> Iterator[Problem]:

@@ -1,7 +1,8 @@
 """What is known of facts before any account is read: which values they can have, and where a rule is asked.
 
-A rule's condition is asked of accounts in one of its bands and of one segment. In such a `Situation` the band, its floors
-and its cadence are constants, so that `quiet_days > 2 * cadence_days` in a band without a cadence is seen to be never true.
+A rule's condition is asked of accounts in one of its bands and of one segment. In such a `Situation` the band, its
+floors and its cadence are constants, so that `quiet_days > 2 * cadence_days` in a band without a cadence is seen to be
+never true.
 """
 
 from collections.abc import Iterator, Mapping

@@ -1,6 +1,7 @@
 """When the rules of a policy can fire, situation by situation: what the lints of `check` and `ladders` ask.
 
-Everything is remembered, since every lint asks of the same rules. A condition too large to reason about can do anything.
+Everything is remembered, since every lint asks of the same rules. A condition too large to reason about can do
+anything.
 """
 
 from collections.abc import Iterator

@@ -1,10 +1,10 @@
 """Which numbers linear inequalities leave possible: the arithmetic under `bandshift policy check`.
 
-A bound says that a sum of terms is at most nothing: `arr < 5000` is `arr - 5000 < 0`. Whether a set of bounds can hold is
-decided by Fourier-Motzkin elimination: to remove a term, every bound that limits it from below is added to every bound that
-limits it from above, until only plain numbers are left, and those are true or false. The sums grow fast, so beyond
-`MOST_BOUNDS` a term's bounds are dropped instead. Dropping a bound only allows more, so "cannot hold" is always a proof,
-while "can hold" is not. Fractions are exact; there is no rounding anywhere.
+A bound says that a sum of terms is at most nothing: `arr < 5000` is `arr - 5000 < 0`. Whether a set of bounds can hold
+is decided by Fourier-Motzkin elimination: to remove a term, every bound that limits it from below is added to every
+bound that limits it from above, until only plain numbers are left, and those are true or false. The sums grow fast, so
+beyond `MOST_BOUNDS` a term's bounds are dropped instead. Dropping a bound only allows more, so "cannot hold" is always
+a proof, while "can hold" is not. Fractions are exact; there is no rounding anywhere.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -175,7 +175,7 @@ def _tightest(bounds: Iterable[AtMost], whole: Collection[Expression]) -> list[A
 
 
 def _scaled(bound: AtMost, whole: Collection[Expression]) -> AtMost:
-    """The same bound with a first factor of 1 or -1; on whole numbers, rounded to the next whole number that is possible."""
+    """The same bound with a first factor of 1 or -1; on whole numbers, rounded to the next that is possible."""
     terms = bound.form.terms
     if all(term in whole for term, _ in terms):
         scale = lcm(*(factor.denominator for _, factor in terms))
@@ -183,5 +183,5 @@ def _scaled(bound: AtMost, whole: Collection[Expression]) -> AtMost:
         form = bound.form.times(Fraction(scale, common))
         limit = -form.constant
         highest = limit.__ceil__() - 1 if bound.strict else limit.__floor__()
-        bound = AtMost(Linear(form.terms, Fraction(-highest)), False)
+        bound = AtMost(Linear(form.terms, Fraction(-highest)), strict=False)
     return AtMost(bound.form.times(1 / abs(bound.form.terms[0][1])), bound.strict)

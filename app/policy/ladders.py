@@ -1,13 +1,13 @@
 """Ladders: rules of one move whose conditions differ only in how much money they ask for.
 
-Three mistakes hide in such thresholds, and all three only show on the accounts they hit: a *gap* between two ranges, where no
-rule fires; an *overlap*, where two do and the order in the file decides; and ranges that end, so that an account with *more
-money gets a lower band* than one with less. Between a graduation and a demotion an overlap means that an account is not
-lifted, because it would fall at once.
+Three mistakes hide in such thresholds, and all three only show on the accounts they hit: a *gap* between two ranges,
+where no rule fires; an *overlap*, where two do and the order in the file decides; and ranges that end, so that an
+account with *more money gets a lower band* than one with less. Between a graduation and a demotion an overlap means
+that an account is not lifted, because it would fall at once.
 
-A rule's condition is written out as its ways (see `app.policy.logic`); a way with bounds on one money fact, or on one sum of
-them, is a `Rung`: the range it asks for, and the rest of what it asks for. Rungs with the same rest form a ladder. What a
-ladder suggests is then proved against all rules: a gap that another rule fills is none.
+A rule's condition is written out as its ways (see `app.policy.logic`); a way with bounds on one money fact, or on one
+sum of them, is a `Rung`: the range it asks for, and the rest of what it asks for. Rungs with the same rest form a
+ladder. What a ladder suggests is then proved against all rules: a gap that another rule fills is none.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -58,7 +58,7 @@ class Rung:
 
 
 def ladder_problems(firing: Firing, paths: Mapping[str, str]) -> tuple[Problem, ...]:
-    """Gaps, overlaps and falling bands among the thresholds of the rules in `paths`, each said once, in the rules' order."""
+    """Gaps, overlaps and falling bands among the thresholds of the rules in `paths`, each once, in the rules' order."""
     found: dict[tuple[str, ...], Problem] = {}
     for situation in dict.fromkeys(each for rule in firing.policy.rules for each in firing.situations(rule)):
         try:
@@ -200,12 +200,16 @@ def _left_over(firing: Firing, ways: Ways, rule: Rule, situation: Situation, rea
 
 def _reads_value(ways: Ways) -> bool:
     return any(
-        term == _VALUE for way in ways for literal in way if isinstance(literal, AtMost) for term, _ in literal.form.terms
+        term == _VALUE
+        for way in ways
+        for literal in way
+        if isinstance(literal, AtMost)
+        for term, _ in literal.form.terms
     )
 
 
 def _beyond(firing: Firing, rung: Rung, situation: Situation) -> Interval | None:
-    """For a graduation the money above its range, for a demotion that below it, that nothing takes as far; None if all is."""
+    """The money above a graduation's range, or below a demotion's, where nothing takes an account as far; else None."""
     if rung.rule.move == "graduate":
         if rung.range.high is None:
             return None
@@ -252,7 +256,9 @@ def _taken_back(
             if interval.high is not None and not both_fire.empty:
                 target = firing.policy.bands[rung.target].name
                 what = f"an overlap: with {rung.name} {range_in_words(both_fire)} this rule lifts to `{target}`"
-                what += f", and `{demotion.name}` would demote from there at once, so that the account stays where it is"
+                what += (
+                    f", and `{demotion.name}` would demote from there at once, so that the account stays where it is"
+                )
                 yield ("back", rung.rule.name, demotion.name), Problem(f"{paths[rung.rule.name]}.when", what)
 
 
@@ -276,6 +282,6 @@ def _written(money: Linear) -> str:
     for term, factor in others:
         scaled: Expression = term
         if abs(factor) != 1:
-            scaled = Arithmetic("*", Constant(Decimal(number(abs(factor)).replace(',', '')), Type.NUMBER), term)
+            scaled = Arithmetic("*", Constant(Decimal(number(abs(factor)).replace(",", "")), Type.NUMBER), term)
         found = Arithmetic("+" if factor > 0 else "-", found, scaled)
     return describe(found)

@@ -1,25 +1,26 @@
 """How a condition can come true, before any account is read: the reasoning under `bandshift policy check`.
 
-A condition is written out as its *ways*: each way is a set of literals that hold together (an account that has all of them
-makes the condition true), and the condition is true in no other way. `true`, `false` and `missing` write out each of the
-three outcomes of SQL's logic, so that `false or missing` is everything in which a rule does not fire. A way is *possible*
-unless its literals exclude each other: a fact both known and missing, two different texts, numbers that no value satisfies.
+A condition is written out as its *ways*: each way is a set of literals that hold together (an account that has all of
+them makes the condition true), and the condition is true in no other way. `true`, `false` and `missing` write out each
+of the three outcomes of SQL's logic, so that `false or missing` is everything in which a rule does not fire. A way is
+*possible* unless its literals exclude each other: a fact both known and missing, two different texts, numbers that no
+value satisfies.
 
 All of it leans to one side: a way may be thought possible that no account can take (products of facts, texts that are
-ordered, conditions too large to write out), never the reverse. So "never true", "always true" and "implies" are proofs, and a
-lint that rests on them raises no false alarm.
+ordered, conditions too large to write out), never the reverse. So "never true", "always true" and "implies" are
+proofs, and a lint that rests on them raises no false alarm.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from fractions import Fraction
 from functools import cached_property
 from itertools import product
-from typing import TypeVar
+from typing import Literal, TypeVar
 
-from app.policy.domains import ANY_OTHER, Situation, constants, natural, never_missing, segments_named, whole
+from app.policy.domains import Situation, constants, natural, never_missing, segments_named, whole
 from app.policy.expressions import (
     And,
     Arithmetic,
@@ -35,6 +36,7 @@ from app.policy.expressions import (
     Not,
     Or,
     Type,
+    children,
 )
 from app.policy.intervals import AtMost, Interval, Linear, possible, range_of
 from app.policy.model import Policy
@@ -44,7 +46,8 @@ T = TypeVar("T")
 
 _TODAY, _NOW = Fact("today", Type.DATE), Fact("now", Type.TIMESTAMP)
 _ASKED = Fact("the number asked for", Type.NUMBER)
-_OPPOSITE = {"=": "<>", "<>": "=", "<": ">=", "<=": ">", ">": "<=", ">=": "<"}
+_Op = Literal["=", "<>", "<", "<=", ">", ">="]
+_OPPOSITE: Mapping[_Op, _Op] = {"=": "<>", "<>": "=", "<": ">=", "<=": ">", ">": "<=", ">=": "<"}
 _VALUE = Fact("value", Type.NUMBER)
 _WITH_VALUE = ("earned_band", "value_rank")
 _HALF = Fraction(1, 2)
@@ -54,8 +57,8 @@ _HALF = Fraction(1, 2)
 class Reasoning:
     """What can be said of a policy's conditions in one situation.
 
-    With `expanded` the value of an account is known by how it is computed, so that `value < 100 and arr > 200` is seen to
-    be never true; without, it is a number of its own.
+    With `expanded` the value of an account is known by how it is computed, so that `value < 100 and arr > 200` is seen
+    to be never true; without, it is a number of its own.
     """
 
     policy: Policy
@@ -66,7 +69,7 @@ class Reasoning:
     def _constants(self) -> dict[str, Constant]:
         return dict(constants(self.policy, self.situation))
 
-    # ---- What may hold ------------------------------------------------------------------------------------------------
+    # ---- What may hold ---------------------------------------------------------------------------------------------
 
     def possible(self, ways: Ways) -> Ways:
         """Those of the ways that some account might take."""
@@ -74,10 +77,12 @@ class Reasoning:
 
     def range_of(self, number: Expression, ways: Ways) -> Interval | None:
         """An interval with every value the number has in these ways; None if there is no way."""
-        found = []
-        for guard, form in self.numbers(number):
-            for way in both(ways, guard, bound("=", Linear.term(_ASKED).minus(form))):
-                found.append(range_of(_ASKED, self.bounds_of(way), self._whole(way)))
+        pinned = [
+            way
+            for guard, form in self.numbers(number)
+            for way in both(ways, guard, bound("=", Linear.term(_ASKED).minus(form)))
+        ]
+        found = [range_of(_ASKED, self.bounds_of(way), self._whole(way)) for way in pinned]
         return hull([each for each in found if each is not None])
 
     def bounds_of(self, way: Way) -> list[AtMost]:
@@ -104,55 +109,41 @@ class Reasoning:
         terms = {term for literal in way if isinstance(literal, AtMost) for term, _ in literal.form.terms}
         return frozenset(term for term in terms if whole(self.policy, term))
 
-    # ---- The three outcomes of a condition ------------------------------------------------------------------------------
+    # ---- The three outcomes of a condition ------------------------------------------------------------------------
+
+    def true(self, condition: Expression) -> Ways:
+        """The ways in which the condition is true."""
+        return self._settled(condition, truth=True)
+
+    def false(self, condition: Expression) -> Ways:
+        """The ways in which the condition is false."""
+        return self._settled(condition, truth=False)
 
     def not_true(self, condition: Expression) -> Ways:
         """The ways in which a rule with this condition does not fire."""
         return either(self.false(condition), self.missing(condition))
 
-    def true(self, condition: Expression) -> Ways:
-        """The ways in which the condition is true."""
+    def _settled(self, condition: Expression, *, truth: bool) -> Ways:  # noqa: PLR0911 - a case for each kind of node
         match condition:
             case Constant(value):
-                return ALWAYS if value is True else NEVER
-            case And(items):
-                return both(*(self.true(item) for item in items))
-            case Or(items):
-                return either(*(self.true(item) for item in items))
+                return ALWAYS if value is truth else NEVER
+            case And(items) | Or(items):
+                together = both if isinstance(condition, And) is truth else either
+                return together(*(self._settled(item, truth=truth) for item in items))
             case Not(item):
-                return self.false(item)
+                return self._settled(item, truth=not truth)
             case IsNull(item):
-                return self.missing(item)
-            case Compare():
-                return self._compared(condition)
-            case In(item, choices):
-                return either(*(self._compared(Compare("=", item, choice)) for choice in choices))
-            case Case() | Call("coalesce"):
-                return either(*(both(guard, self.true(result)) for guard, result in self._choices(condition)))
-            case _:
-                return both(self.known(condition), (frozenset({Holds(condition, True)}),))
-
-    def false(self, condition: Expression) -> Ways:
-        """The ways in which the condition is false."""
-        match condition:
-            case Constant(value):
-                return ALWAYS if value is False else NEVER
-            case And(items):
-                return either(*(self.false(item) for item in items))
-            case Or(items):
-                return both(*(self.false(item) for item in items))
-            case Not(item):
-                return self.true(item)
-            case IsNull(item):
-                return self.known(item)
+                return self.missing(item) if truth else self.known(item)
             case Compare(op, left, right):
-                return self._compared(Compare(_OPPOSITE[op], left, right))  # type: ignore[arg-type]  # a table of the six
+                return self._compared(condition if truth else Compare(_OPPOSITE[op], left, right))
             case In(item, choices):
-                return both(*(self._compared(Compare("<>", item, choice)) for choice in choices))
+                ways = (self._compared(Compare("=" if truth else "<>", item, choice)) for choice in choices)
+                return either(*ways) if truth else both(*ways)
             case Case() | Call("coalesce"):
-                return either(*(both(guard, self.false(result)) for guard, result in self._choices(condition)))
+                chosen = self._choices(condition)
+                return either(*(both(guard, self._settled(result, truth=truth)) for guard, result in chosen))
             case _:
-                return both(self.known(condition), (frozenset({Holds(condition, False)}),))
+                return both(self.known(condition), (frozenset({Holds(condition, truth)}),))
 
     def missing(self, expression: Expression) -> Ways:
         """The ways in which the expression is missing, or unknown."""
@@ -160,61 +151,46 @@ class Reasoning:
             case Constant(value):
                 return ALWAYS if value is None else NEVER
             case Fact(name):
-                if name in self._constants:
-                    return self.missing(self._constants[name])
-                if name in _WITH_VALUE:
-                    return self.missing(_VALUE)
-                if never_missing(self.policy, name):
-                    return NEVER
-                return (frozenset({Missing(expression, True)}),)
+                return self._fact(name, missing=True)
             case IsNull():
                 return NEVER
-            case Arithmetic("/", _, right) if not (isinstance(right, Constant) and right.value):
-                return ALWAYS
-            case Call("coalesce" | "greatest" | "least", arguments):
-                return both(*(self.missing(argument) for argument in arguments))
             case Case():
                 return either(*(both(guard, self.missing(result)) for guard, result in self._choices(expression)))
-            case Call("nullif"):
-                return ALWAYS
-            case And(items) | Or(items):
-                return either(*(self.missing(item) for item in items))
-            case Compare(_, left, right) | Arithmetic(_, left, right):
-                return either(self.missing(left), self.missing(right))
-            case In(item) | Not(item) | Negative(item):
-                return self.missing(item)
-            case Call(_, arguments):
-                return either(*(self.missing(argument) for argument in arguments))
+            case Call("coalesce" | "greatest" | "least", arguments):
+                return both(*map(self.missing, arguments))
+            case _:
+                ways = either(*map(self.missing, children(expression)))
+                return ALWAYS if _may_lose_its_value(expression) else ways
 
-    def known(self, expression: Expression) -> Ways:
+    def known(self, expression: Expression) -> Ways:  # noqa: PLR0911 - a case for each kind of node
         """The ways in which the expression is not missing."""
         match expression:
             case Constant(value):
                 return NEVER if value is None else ALWAYS
             case Fact(name):
-                if name in self._constants:
-                    return self.known(self._constants[name])
-                if name in _WITH_VALUE:
-                    return self.known(_VALUE)
-                if never_missing(self.policy, name):
-                    return ALWAYS
-                return (frozenset({Missing(expression, False)}),)
+                return self._fact(name, missing=False)
             case IsNull():
                 return ALWAYS
-            case Call("coalesce" | "greatest" | "least", arguments):
-                return either(*(self.known(argument) for argument in arguments))
-            case Case():
-                return either(*(both(guard, self.known(result)) for guard, result in self._choices(expression)))
             case And() | Or():
                 return either(self.true(expression), self.false(expression))
-            case Compare(_, left, right) | Arithmetic(_, left, right):
-                return both(self.known(left), self.known(right))
-            case In(item) | Not(item) | Negative(item):
+            case Case():
+                return either(*(both(guard, self.known(result)) for guard, result in self._choices(expression)))
+            case Call("coalesce" | "greatest" | "least", arguments):
+                return either(*map(self.known, arguments))
+            case Call("nullif", (item, _)):
                 return self.known(item)
-            case Call("nullif", arguments):
-                return self.known(arguments[0])
-            case Call(_, arguments):
-                return both(*(self.known(argument) for argument in arguments))
+            case _:
+                return both(*map(self.known, children(expression)))
+
+    def _fact(self, name: str, *, missing: bool) -> Ways:
+        """The ways in which a fact is missing, or known."""
+        if name in self._constants:
+            return ALWAYS if (self._constants[name].value is None) is missing else NEVER
+        if name in _WITH_VALUE:
+            name = "value"
+        if never_missing(self.policy, name):
+            return NEVER if missing else ALWAYS
+        return (frozenset({Missing(name, missing)}),)
 
     def _choices(self, expression: Expression) -> list[tuple[Ways, Expression]]:
         """What CASE or coalesce comes to, each result with the ways in which it is taken."""
@@ -224,13 +200,12 @@ class Reasoning:
                 found.append((both(before, self.true(condition)), result))
                 before = both(before, self.not_true(condition))
             return [*found, (before, expression.otherwise)]
-        assert isinstance(expression, Call)
-        for argument in expression.arguments:
+        for argument in children(expression):
             found.append((both(before, self.known(argument)), argument))
             before = both(before, self.missing(argument))
         return found
 
-    # ---- Comparisons ----------------------------------------------------------------------------------------------------
+    # ---- Comparisons ----------------------------------------------------------------------------------------------
 
     def _compared(self, comparison: Compare) -> Ways:
         """The ways in which a comparison is true."""
@@ -249,27 +224,11 @@ class Reasoning:
             return either(both(self.true(left), self.true(right)), both(self.false(left), self.false(right)))
         if comparison.op == "<>":
             return either(both(self.true(left), self.false(right)), both(self.false(left), self.true(right)))
-        return both(self.known(left), self.known(right), (frozenset({Holds(comparison, True)}),))
+        return both(self.known(left), self.known(right), (frozenset({Holds(comparison, truth=True)}),))
 
     def _compared_texts(self, comparison: Compare) -> Ways:
-        equal = comparison.op == "="
-        found = []
-        for (guard, left), (other, right) in product(self.texts(comparison.left), self.texts(comparison.right)):
-            ways: Ways
-            if isinstance(left, Constant) and not isinstance(right, Constant):
-                left, right = right, left
-            if comparison.op not in ("=", "<>"):
-                ways = (frozenset({Holds(comparison, True)}),)
-            elif isinstance(left, Constant) and isinstance(right, Constant):
-                ways = ALWAYS if (left.value == right.value) is equal else NEVER
-            elif isinstance(right, Constant):
-                ways = (frozenset({Among(left, frozenset({str(right.value)}), equal)}),)
-            elif left == right:
-                ways = ALWAYS if equal else NEVER
-            else:
-                ways = (frozenset({Holds(Compare("=", *sorted((left, right), key=repr)), equal)}),)
-            found.append(both(guard, other, ways))
-        return either(*found)
+        op, pairs = comparison.op, product(self.texts(comparison.left), self.texts(comparison.right))
+        return either(*(both(guard, other, _texts_compared(op, one, two)) for (guard, one), (other, two) in pairs))
 
     def texts(self, expression: Expression) -> list[tuple[Ways, Expression]]:
         """The texts the expression can be, each with the ways in which it is that; none where it is missing."""
@@ -279,9 +238,9 @@ class Reasoning:
             case Fact(name) if name in self._constants:
                 return self.texts(self._constants[name])
             case Fact("segment"):
-                others: Way = frozenset({Among(expression, frozenset(segments_named(self.policy)), False)})
-                named = (others,) if self.situation.segment == ANY_OTHER else ALWAYS
-                return [(both(self.known(expression), named), expression)]
+                # A segment that is not settled is one that the policy does not name.
+                others: Way = frozenset({Among(expression, frozenset(segments_named(self.policy)), truth=False)})
+                return [(both(self.known(expression), (others,)), expression)]
             case Case() | Call("coalesce"):
                 return self._chosen(expression, self.texts)
             case Call("lower", (item,)):
@@ -294,14 +253,12 @@ class Reasoning:
     ) -> list[tuple[Ways, T]]:
         """What the result of CASE or coalesce can be, each with the ways in which it is that."""
         return [
-            (both(guard, other), each)
-            for guard, result in self._choices(expression)
-            for other, each in reading(result)
+            (both(guard, other), each) for guard, result in self._choices(expression) for other, each in reading(result)
         ]
 
-    # ---- Numbers, dates, times and bands ----------------------------------------------------------------------------------
+    # ---- Numbers, dates, times and bands --------------------------------------------------------------------------
 
-    def numbers(self, expression: Expression) -> list[tuple[Ways, Linear]]:
+    def numbers(self, expression: Expression) -> list[tuple[Ways, Linear]]:  # noqa: PLR0911 - a case for each kind
         """The sums the expression can be, each with the ways in which it is that; none where it is missing."""
         match expression:
             case Constant(value):
@@ -344,7 +301,9 @@ class Reasoning:
         found = []
         for rank, floor in enumerate(floors):
             reached = self._compared(Compare(">=", _VALUE, _number(floor))) if rank else self.known(_VALUE)
-            above = self._compared(Compare("<", _VALUE, _number(floors[rank + 1]))) if rank + 1 < len(floors) else ALWAYS
+            above = (
+                self._compared(Compare("<", _VALUE, _number(floors[rank + 1]))) if rank + 1 < len(floors) else ALWAYS
+            )
             found.append((both(reached, above), Linear.number(rank)))
         return found
 
@@ -416,10 +375,36 @@ class Reasoning:
         return found
 
 
+def _may_lose_its_value(expression: Expression) -> bool:
+    """Whether the expression can be missing though all of its parts are known."""
+    match expression:
+        case Arithmetic("/", _, Constant(value)):
+            return not value
+        case Arithmetic("/") | Call("nullif"):
+            return True
+        case _:
+            return False
+
+
+def _texts_compared(op: str, left: Expression, right: Expression) -> Ways:
+    """The ways in which two texts, each a constant or something known by no more than its name, compare so."""
+    one, other = sorted((left, right), key=lambda text: (isinstance(text, Constant), repr(text)))
+    equal = op == "="
+    if op not in ("=", "<>"):
+        return (frozenset({Holds(Compare(">", left, right), truth=True)}),)
+    if one == other or isinstance(one, Constant):
+        return ALWAYS if (one == other) is equal else NEVER
+    if isinstance(other, Constant):
+        return (frozenset({Among(one, frozenset({str(other.value)}), equal)}),)
+    return (frozenset({Holds(Compare("=", one, other), equal)}),)
+
+
 def _rounded(term: Expression, guard: Ways, exact: Linear, step: Fraction) -> tuple[Ways, Linear]:
     """A number that lies within half a step of the exact sum."""
     if not exact.terms:
-        return guard, Linear.number((abs(exact.constant) / step + _HALF).__floor__() * step * (1 if exact.constant >= 0 else -1))
+        return guard, Linear.number(
+            (abs(exact.constant) / step + _HALF).__floor__() * step * (1 if exact.constant >= 0 else -1)
+        )
     excess = Linear.term(term).minus(exact)
     near = both(bound("<=", excess.minus(Linear.number(step / 2))), bound(">=", excess.plus(Linear.number(step / 2))))
     return both(guard, near), Linear.term(term)

@@ -1,7 +1,7 @@
 """The JSON Schema of a policy file, by which editors complete keys and mark mistakes while one types.
 
-It follows from the shapes that the file is read by, so that the two cannot differ; `policies/policy.schema.json` is a copy.
-Put `#:schema https://…/policy.schema.json`, or a path, on a policy's first line, and editors with Taplo find it.
+It follows from the shapes that the file is read by, so that the two cannot differ; `policies/policy.schema.json` is a
+copy. Put `#:schema https://…/policy.schema.json`, or a path, on a policy's first line, and editors with Taplo find it.
 """
 
 import json

@@ -17,7 +17,7 @@ MOST_WAYS = 3000
 class Missing:
     """A fact is missing, or (`truth` False) known."""
 
-    fact: Expression
+    fact: str
     truth: bool
 
 
@@ -45,7 +45,7 @@ ALWAYS: Ways = (frozenset(),)
 NEVER: Ways = ()
 
 
-class TooManyWays(Exception):
+class TooManyWays(Exception):  # noqa: N818 - nothing is wrong, there is only too much of it
     """A condition has more ways than are worth writing out; nothing can be proved of it."""
 
 
@@ -105,18 +105,20 @@ def agrees(way: Way) -> bool:
 
 def bound(op: str, form: Linear) -> Ways:
     """The ways in which a sum compares so with nothing."""
-    less, more = AtMost(form, True), AtMost(form.times(Fraction(-1)), True)
+    negative = form.times(Fraction(-1))
+    less, more = AtMost(form, strict=True), AtMost(negative, strict=True)
+    at_most, at_least = AtMost(form, strict=False), AtMost(negative, strict=False)
     match op:
         case "<":
             ways: Ways = (frozenset({less}),)
         case ">":
             ways = (frozenset({more}),)
         case "<=":
-            ways = (frozenset({AtMost(form, False)}),)
+            ways = (frozenset({at_most}),)
         case ">=":
-            ways = (frozenset({AtMost(form.times(Fraction(-1)), False)}),)
+            ways = (frozenset({at_least}),)
         case "=":
-            ways = (frozenset({AtMost(form, False), AtMost(form.times(Fraction(-1)), False)}),)
+            ways = (frozenset({at_most, at_least}),)
         case _:
             ways = (frozenset({less}), frozenset({more}))
     return tuple(_unsettled(way) for way in ways if agrees(way))

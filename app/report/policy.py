@@ -68,7 +68,7 @@ def _floor_table(page: Page, shape: PolicyShape, segment: str | None, floors: Se
         Column("band"),
         Column("floor", right=True),
         Column("kept to", right=True),
-        Column("a book is", right=True),
+        Column("book", right=True),
         Column("worth", right=True),
         Column("because"),
     ]

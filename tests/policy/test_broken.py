@@ -182,7 +182,8 @@ BROKEN = [
     broken(
         "an unknown function",
         small(graduate("upper(segment) = 'SMB'")),
-        "rules[0].when: column 1: unknown function `upper` (there are coalesce, greatest, least, nullif, abs, round, lower, days_since and days_until)",
+        "rules[0].when: column 1: unknown function `upper` (there are coalesce, greatest, least, nullif, "
+        "abs, round, lower, days_since and days_until)",
     ),
     broken(
         "a sub-query",
@@ -192,7 +193,8 @@ BROKEN = [
     broken(
         "a comment",
         small(graduate("arr > 1 -- always")),
-        "rules[0].when: column 9: -- begins a comment, and comments are not allowed here; to take away a negative number write - -1",
+        "rules[0].when: column 9: -- begins a comment, and comments are not allowed here; to take away a "
+        "negative number write - -1",
     ),
     broken(
         "a cast",
@@ -211,12 +213,14 @@ BROKEN = [
     broken(
         "text against a number",
         small(graduate("arr > '5000'")),
-        "rules[0].when: column 7: `arr` is a number and `'5000'` is text; they cannot be compared; write numbers without quotes",
+        "rules[0].when: column 7: `arr` is a number and `'5000'` is text; they cannot be compared; write "
+        "numbers without quotes",
     ),
     broken(
         "a date against a number",
         small(graduate("renewal_on < 90")),
-        "rules[0].when: column 14: `renewal_on` is a date and `90` is a number; they cannot be compared; use days_since(...) or days_until(...)",
+        "rules[0].when: column 14: `renewal_on` is a date and `90` is a number; they cannot be compared; "
+        "use days_since(...) or days_until(...)",
     ),
     broken(
         "a comparison with NULL",
@@ -316,7 +320,8 @@ BROKEN = [
     broken(
         "a hold overridden by what does not change",
         small(graduate("arr > 50000", overrides_hold=True)),
-        "rules[0].overrides_hold: its condition can be true without a fresh signal; ask for an event in it, as in `tickets > 0 and ...`",
+        "rules[0].overrides_hold: its condition can be true without a fresh signal; ask for an event in "
+        "it, as in `tickets > 0 and ...`",
     ),
     broken(
         "despite a rule that does not exist",
@@ -351,7 +356,8 @@ BROKEN = [
     broken(
         "a weekday in short",
         small(table("[calendar]", weekday="mon")),
-        "calendar.weekday: should be 'monday', 'tuesday', 'wednesday', 'thursday', 'friday', 'saturday' or 'sunday'; did you mean `monday`?",
+        "calendar.weekday: should be 'monday', 'tuesday', 'wednesday', 'thursday', 'friday', 'saturday' "
+        "or 'sunday'; did you mean `monday`?",
     ),
     broken(
         "a time zone that is none",
@@ -366,7 +372,8 @@ BROKEN = [
     broken(
         "a share as a percentage",
         small(graduate("adoption > 40")),
-        "rules[0].when: the rule can never fire: `adoption > 40` is never true, as adoption is at least 0 and at most 1",
+        "rules[0].when: the rule can never fire: `adoption > 40` is never true, as adoption is at least 0 "
+        "and at most 1",
     ),
     broken(
         "a condition that contradicts itself",
@@ -381,7 +388,8 @@ BROKEN = [
     broken(
         "two texts at once",
         small(graduate("segment = 'smb' and segment in ('mid', 'enterprise')")),
-        "rules[0].when: the rule can never fire: `segment = 'smb'` and `segment in ('mid', 'enterprise')` exclude each other",
+        "rules[0].when: the rule can never fire: `segment = 'smb'` and `segment in ('mid', 'enterprise')` "
+        "exclude each other",
     ),
     broken(
         "a condition and its opposite",
@@ -391,7 +399,8 @@ BROKEN = [
     broken(
         "known and missing",
         small(graduate("renewal_on is null and days_until(renewal_on) < 90")),
-        "rules[0].when: the rule can never fire: `renewal_on is null` and `days_until(renewal_on) < 90` exclude each other",
+        "rules[0].when: the rule can never fire: `renewal_on is null` and `days_until(renewal_on) < 90` "
+        "exclude each other",
     ),
     broken(
         "a condition that is false",
@@ -411,7 +420,8 @@ BROKEN = [
     broken(
         "a band without cadence",
         small(demote("quiet_days > 2 * cadence_days", from_=["low"])),
-        "rules[0].when: the rule can never fire: `quiet_days > 2 * cadence_days` needs cadence_days, and `low` has none",
+        "rules[0].when: the rule can never fire: `quiet_days > 2 * cadence_days` needs cadence_days, and "
+        "`low` has none",
     ),
     broken(
         "a segment it does not apply to",
@@ -421,12 +431,14 @@ BROKEN = [
     broken(
         "earned nowhere above",
         small(graduate("value < 5000", to="earned_band")),
-        "rules[0].when: the rule can never fire: where its condition is true, the earned band is never over the account's own",
+        "rules[0].when: the rule can never fire: where its condition is true, the earned band is never "
+        "over the account's own",
     ),
     broken(
         "a date that is past and to come",
         small(intervene("days_until(renewal_on) > 30 and days_since(renewal_on) > 30")),
-        "rules[0].when: the rule can never fire: `days_until(renewal_on) > 30` and `days_since(renewal_on) > 30` exclude each other",
+        "rules[0].when: the rule can never fire: `days_until(renewal_on) > 30` and "
+        "`days_since(renewal_on) > 30` exclude each other",
     ),
     broken(
         "a count of fewer than none",
@@ -436,12 +448,14 @@ BROKEN = [
     broken(
         "a protection that cannot be",
         small(demote("health < 50", protect_when="adoption > 60")),
-        "rules[0].protect_when: it can never protect an account: `adoption > 60` is never true, as adoption is at least 0 and at most 1",
+        "rules[0].protect_when: it can never protect an account: `adoption > 60` is never true, as "
+        "adoption is at least 0 and at most 1",
     ),
     broken(
         "a rule that comes too late",
         small(demote("health < 60", name="ill"), demote("health < 50", name="very_ill")),
-        "rules[1].when: the rule never decides: `ill` comes first and is true whenever it is; put this rule earlier, or take it out",
+        "rules[1].when: the rule never decides: `ill` comes first and is true whenever it is; put this "
+        "rule earlier, or take it out",
     ),
     broken(
         "a rule that comes too late in its segments",
@@ -449,13 +463,16 @@ BROKEN = [
             graduate("tickets > 0", name="asks"),
             graduate("tickets > 5 and seats > 100", name="asks_much", segments=["smb"]),
         ),
-        "rules[1].when: the rule never decides: `asks` comes first and is true whenever it is; put this rule earlier, or take it out",
+        "rules[1].when: the rule never decides: `asks` comes first and is true whenever it is; put this "
+        "rule earlier, or take it out",
     ),
     broken(
         "a graduation that is undone at once",
         small(graduate("arr > 10000", from_=["tech"]), demote("arr > 8000", to="tech")),
-        "rules[0].when: the rule never lifts an account: `down` would take it out of the band it enters at once; change one of them, or name the demotion in `despite`",
-        "rules[1].when: more arr gives a lower band: it demotes above 8,000, and up to 8,000 nothing demotes as far; turn the comparison round",
+        "rules[0].when: the rule never lifts an account: `down` would take it out of the band it enters "
+        "at once; change one of them, or name the demotion in `despite`",
+        "rules[1].when: more arr gives a lower band: it demotes above 8,000, and up to 8,000 nothing "
+        "demotes as far; turn the comparison round",
     ),
     broken(
         "a graduation below what keeps the band",
@@ -464,13 +481,16 @@ BROKEN = [
             demote("value < demotion_floor", to="earned_band"),
             graduate("value >= 6000", to="low", name="more", from_=["tech"]),
         ),
-        "rules[0].when: the rule never lifts an account: `down` would take it out of the band it enters at once; change one of them, or name the demotion in `despite`",
-        "rules[2].when: an overlap: with value from 6,000 to below 6,120 this rule lifts to `low`, and `down` would demote from there at once, so that the account stays where it is",
+        "rules[0].when: the rule never lifts an account: `down` would take it out of the band it enters "
+        "at once; change one of them, or name the demotion in `despite`",
+        "rules[2].when: an overlap: with value from 6,000 to below 6,120 this rule lifts to `low`, and "
+        "`down` would demote from there at once, so that the account stays where it is",
     ),
     broken(
         "always contested",
         small(graduate("health >= 80 and tickets > 3", from_=["low"]), demote("tickets > 2", from_=["low"], to="tech")),
-        "rules[0].when: the rule never lifts an account: whenever it fires, `down` fires too, and contested accounts stay; let their conditions exclude each other",
+        "rules[0].when: the rule never lifts an account: whenever it fires, `down` fires too, and "
+        "contested accounts stay; let their conditions exclude each other",
     ),
     broken(
         "a gap",
@@ -478,7 +498,8 @@ BROKEN = [
             graduate("arr >= 5000 and arr < 20000", to="low", name="to_low", from_=["tech"]),
             graduate("arr >= 25000", to="high", name="to_high"),
         ),
-        "rules[1].when: a gap: with arr from 20,000 to below 25,000 neither this rule nor `to_low` fires; let the two ranges meet",
+        "rules[1].when: a gap: with arr from 20,000 to below 25,000 neither this rule nor `to_low` fires; "
+        "let the two ranges meet",
     ),
     broken(
         "a gap of a cent's width",
@@ -486,7 +507,8 @@ BROKEN = [
             graduate("arr >= 5000 and arr < 20000", to="low", name="to_low", from_=["tech"]),
             graduate("arr > 20000", to="high", name="to_high"),
         ),
-        "rules[1].when: a gap: with arr at exactly 20,000 neither this rule nor `to_low` fires; let the two ranges meet",
+        "rules[1].when: a gap: with arr at exactly 20,000 neither this rule nor `to_low` fires; let the "
+        "two ranges meet",
     ),
     broken(
         "an overlap",
@@ -494,7 +516,8 @@ BROKEN = [
             graduate("arr >= 5000 and arr < 25000", to="low", name="to_low", from_=["tech"]),
             graduate("arr >= 20000", to="high", name="to_high"),
         ),
-        "rules[1].when: an overlap: with arr from 20,000 to below 25,000 both this rule and `to_low` fire; let the two ranges meet",
+        "rules[1].when: an overlap: with arr from 20,000 to below 25,000 both this rule and `to_low` "
+        "fire; let the two ranges meet",
     ),
     broken(
         "an overlap of one amount",
@@ -502,7 +525,8 @@ BROKEN = [
             graduate("arr >= 5000 and arr <= 20000", to="low", name="to_low", from_=["tech"]),
             graduate("arr >= 20000", to="high", name="to_high"),
         ),
-        "rules[1].when: an overlap: with arr at exactly 20,000 both this rule and `to_low` fire; let the two ranges meet",
+        "rules[1].when: an overlap: with arr at exactly 20,000 both this rule and `to_low` fire; let the "
+        "two ranges meet",
     ),
     broken(
         "a gap between demotions",
@@ -510,7 +534,8 @@ BROKEN = [
             demote("arr < 5000", to="tech", name="to_tech"),
             demote("arr >= 8000 and arr < 20000", to="low", name="to_low", from_=["high"]),
         ),
-        "rules[1].when: a gap: with arr from 5,000 to below 8,000 neither this rule nor `to_tech` fires; let the two ranges meet",
+        "rules[1].when: a gap: with arr from 5,000 to below 8,000 neither this rule nor `to_tech` fires; "
+        "let the two ranges meet",
     ),
     broken(
         "a gap on another condition's ladder",
@@ -518,27 +543,32 @@ BROKEN = [
             graduate("tickets > 0 and value between 10000 and 20000", to="low", name="to_low", from_=["tech"]),
             graduate("tickets > 0 and value > 30000", to="high", name="to_high", from_=["tech"]),
         ),
-        "rules[1].when: a gap: with value above 20,000 up to 30,000 neither this rule nor `to_low` fires; let the two ranges meet",
+        "rules[1].when: a gap: with value above 20,000 up to 30,000 neither this rule nor `to_low` fires; "
+        "let the two ranges meet",
     ),
     broken(
         "more money, lower band",
         small(graduate("arr >= 20000 and arr < 100000 and tickets > 0", to="high")),
-        "rules[0].when: more arr gives a lower band: from 100,000 no graduation takes an account from `tech` to `high` or above; drop the upper limit or add a rule that goes on from it",
+        "rules[0].when: more arr gives a lower band: from 100,000 no graduation takes an account from "
+        "`tech` to `high` or above; drop the upper limit or add a rule that goes on from it",
     ),
     broken(
         "a demotion for more money",
         small(demote("arr > 50000", to="low")),
-        "rules[0].when: more arr gives a lower band: it demotes above 50,000, and up to 50,000 nothing demotes as far; turn the comparison round",
+        "rules[0].when: more arr gives a lower band: it demotes above 50,000, and up to 50,000 nothing "
+        "demotes as far; turn the comparison round",
     ),
     broken(
         "up and at once down again",
         small(graduate("arr >= 50000", to="high"), demote("arr < 60000", to="low", from_=["high"])),
-        "rules[0].when: an overlap: with arr from 50,000 to below 60,000 this rule lifts to `high`, and `down` would demote from there at once, so that the account stays where it is",
+        "rules[0].when: an overlap: with arr from 50,000 to below 60,000 this rule lifts to `high`, and "
+        "`down` would demote from there at once, so that the account stays where it is",
     ),
     broken(
         "a fixed threshold under the demotion floor",
         small(graduate("value >= 30000", to="high"), demote("value < demotion_floor", to="earned_band")),
-        "rules[0].when: an overlap: with value from 30,000 to below 38,250 this rule lifts to `high`, and `down` would demote from there at once, so that the account stays where it is",
+        "rules[0].when: an overlap: with value from 30,000 to below 38,250 this rule lifts to `high`, and "
+        "`down` would demote from there at once, so that the account stays where it is",
     ),
     broken(
         "the wrong order on a ladder",
@@ -546,7 +576,8 @@ BROKEN = [
             graduate("value >= 7200", to="low", name="to_low", from_=["tech"]),
             graduate("value >= 45000", to="high", name="to_high", from_=["tech"]),
         ),
-        "rules[1].when: the rule never decides: `to_low` comes first and is true whenever it is; put this rule earlier, or take it out",
+        "rules[1].when: the rule never decides: `to_low` comes first and is true whenever it is; put this "
+        "rule earlier, or take it out",
     ),
     broken(
         "several at once",

@@ -1,7 +1,7 @@
 """What `policy check` proves is never contradicted by an account.
 
-Random conditions are evaluated over random accounts by the naive evaluator. Whatever comes out has to be among the ways that
-`app.policy.logic` thinks possible; else a lint could call a rule dead that fires.
+Random conditions are evaluated over random accounts by the naive evaluator. Whatever comes out has to be among the
+ways that `app.policy.logic` thinks possible; else a lint could call a rule dead that fires.
 """
 
 from collections.abc import Iterator
@@ -68,7 +68,7 @@ def test_every_outcome_of_a_condition_is_thought_possible(start: int) -> None:
     tried = 0
     for seed in range(start, start + 40):
         world = seeded_world(seed, 6)
-        r = Random(seed)
+        r = Random(seed)  # noqa: S311 - it draws, it guards no secret
         for _ in range(TRIALS_OF_A_SEED):
             case = next(iter(sorted(cases(world), key=lambda _: r.random())), None)
             if case is None:
@@ -95,14 +95,17 @@ def test_what_one_rule_says_beside_another_is_thought_possible(start: int) -> No
     tried = 0
     for seed in range(1000 + start, 1000 + start + 40):
         world = seeded_world(seed, 6)
-        r = Random(seed)
+        r = Random(seed)  # noqa: S311 - it draws, it guards no secret
         for case in cases(world):
             one, other = r.choice(world.policy.rules).when, r.choice(world.policy.rules).when
             now = Now(case, r.choice(world.policy.bands))
             later = r.choice((Now, Entry))(case, r.choice(world.policy.bands))
             if not (is_natural(world.policy, one, now) and is_natural(world.policy, other, later)):
                 continue
-            first, second = Reasoning(world.policy, situation(case, now)), Reasoning(world.policy, situation(case, later))
+            first, second = (
+                Reasoning(world.policy, situation(case, now)),
+                Reasoning(world.policy, situation(case, later)),
+            )
             try:
                 joined = both(
                     outcome_ways(first, one, evaluate(one, now)), outcome_ways(second, other, evaluate(other, later))
