@@ -38,9 +38,29 @@ class Loader:
         instant: datetime = INSTANT,
         **files: str | bytes,
     ) -> LoadResult:
+        return self.load_files(
+            mapping=mapping,
+            policy=policy,
+            quarantine=quarantine,
+            max_errors=max_errors,
+            instant=instant,
+            **{name: self.write(f"{name}.csv", content) for name, content in files.items()},
+        )
+
+    def load_files(
+        self,
+        *,
+        mapping: str = "",
+        policy: Policy | None = None,
+        quarantine: str | None = None,
+        max_errors: int = 20,
+        instant: datetime = INSTANT,
+        **files: Path,
+    ) -> LoadResult:
+        """As calling it, with files that are there already."""
         return load(
             self.engine,
-            {name: self.write(f"{name}.csv", files[name]) for name in DATASETS if name in files},
+            {name: files[name] for name in DATASETS if name in files},
             instant=instant,
             run_id=uuid4(),
             mapping=read_mapping(mapping, source="mapping.toml") if mapping else FileMapping(),

@@ -1,8 +1,10 @@
 """--quarantine: the bad rows go to a file, character for character, which can be loaded again; the rest is loaded."""
 
 import csv
+import os
 import re
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -104,3 +106,17 @@ def test_many_bad_rows_are_all_quarantined_in_order(loader: Loader) -> None:
     lines = [int(row["quarantine_line"]) for row in found]
     assert lines == sorted(lines)
     assert found[-1]["account_id"] == "A14999"
+
+
+def test_a_pipe_is_read_once_and_so_cannot_be_quarantined(loader: Loader) -> None:
+    pipe = loader.folder / "pipe"
+    os.mkfifo(pipe)
+    writer = Thread(target=lambda: pipe.write_text(ACCOUNTS + "A1,Acme,,1\n"))
+    writer.start()
+    loader.load_files(accounts=pipe)
+    writer.join()
+    assert loader.ids() == ["A1"]
+    with pytest.raises(
+        Mistake, match=r"pipe: is no regular file; --quarantine reads files twice, so save it as one first"
+    ):
+        loader.load_files(accounts=pipe, quarantine="q.csv")
