@@ -1,7 +1,7 @@
 """What can stop bandshift, and the exit code each stop leaves with.
 
-A subclass of `BandshiftError` is an outcome we foresaw: the command line prints its message without a traceback and leaves
-with its `exit_code`. Anything else is a bug and keeps its traceback.
+A subclass of `BandshiftError` is an outcome we foresaw: the command line prints its message without a traceback and
+leaves with its `exit_code`. Anything else is a bug and keeps its traceback.
 """
 
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ class BandshiftError(Exception):
     exit_code = ExitCode.FAILED
 
 
-class DatabaseUnavailable(BandshiftError):
+class DatabaseUnavailable(BandshiftError):  # noqa: N818 - named for what happened
     """The database server cannot be reached."""
 
 
@@ -34,7 +34,8 @@ class DatabaseUnavailable(BandshiftError):
 class Problem:
     """One thing wrong with what a user gave us.
 
-    `where` is a path into the file (`rules[3].when`), a `file:line`, or a setting's name; empty when `what` says it all.
+    `where` is a path into the file (`rules[3].when`), a `file:line`, or a setting's name; empty when `what` says it
+    all.
     """
 
     where: str
@@ -44,11 +45,11 @@ class Problem:
         return f"{self.where}: {self.what}" if self.where else self.what
 
 
-class Mistake(BandshiftError):
+class Mistake(BandshiftError):  # noqa: N818 - named for what happened
     """The user gave us something we cannot work with; nothing was written.
 
-    `problems` holds every mistake found, in the order of the input; `heading` is the line printed above them when there is
-    more than one. A mistake in a single sentence is `Mistake("...")`.
+    `problems` holds every mistake found, in the order of the input; `heading` is the line printed above them when
+    there is more than one. A mistake in a single sentence is `Mistake("...")`.
     """
 
     exit_code = ExitCode.MISTAKE
@@ -59,19 +60,19 @@ class Mistake(BandshiftError):
         super().__init__("\n".join([heading, *(f"  {problem}" for problem in self.problems)]))
 
 
-class Guarded(BandshiftError):
+class Guarded(BandshiftError):  # noqa: N818 - named for what happened
     """A guard stopped the plan; the run is in the ledger as `blocked` and nothing moved."""
 
     exit_code = ExitCode.GUARDED
 
 
-class Busy(BandshiftError):
+class Busy(BandshiftError):  # noqa: N818 - named for what happened
     """Another run is at work on this database."""
 
     exit_code = ExitCode.BUSY
 
 
-class StalePlan(BandshiftError):
+class StalePlan(BandshiftError):  # noqa: N818 - named for what happened
     """What the plan assumed has changed since it was made; plan again."""
 
     exit_code = ExitCode.STALE_PLAN

@@ -1,10 +1,11 @@
 """The tables, as SQLAlchemy Core. The migrations create them; a test holds the two equal.
 
-Portable on purpose: no triggers, enums, exclusion constraints or serials, every account-sized table keyed by `account_id`
-first, and no foreign key on `accounts`, `account_signals` or `csms`, which may be views over the user's own tables.
+Portable on purpose: no triggers, enums, exclusion constraints or serials, every account-sized table keyed by
+`account_id` first, and no foreign key on `accounts`, `account_signals` or `csms`, which may be views over the user's
+own tables.
 
-Account ids sort by code point (`COLLATE "C"`) everywhere, in SQL as in Python, so that every ordering is total and the same
-on every server.
+Account ids sort by code point (`COLLATE "C"`) everywhere, in SQL as in Python, so that every ordering is total and the
+same on every server.
 """
 
 from sqlalchemy import (

@@ -3,8 +3,9 @@
 A tree of these nodes is all that the rest of the program sees; the text that a user wrote never travels further than
 `parse`. Nodes are frozen and hashable. Every node has one `type`, decided when it is built.
 
-NULL works as in SQL: comparisons and arithmetic with a missing fact are unknown, AND, OR and NOT are three-valued, and a
-rule fires only when its condition is TRUE. Division by zero is a missing value, and division rounds to six decimals.
+NULL works as in SQL: comparisons and arithmetic with a missing fact are unknown, AND, OR and NOT are three-valued,
+and a rule fires only when its condition is TRUE. Division by zero is a missing value, and division rounds to six
+decimals.
 """
 
 from dataclasses import dataclass, field
@@ -123,9 +124,10 @@ class Case:
 class Call:
     """A function of the list in `FUNCTIONS`.
 
-    coalesce, greatest and least take two or more arguments of one type (greatest and least ignore missing ones); nullif two;
-    abs one number; round a number and an optional constant count of decimals 0 to 6, halves away from zero; lower one text;
-    days_since and days_until one date or timestamp, giving whole days (a number, negative on the other side of `as_of`).
+    coalesce, greatest and least take two or more arguments of one type (greatest and least ignore missing ones);
+    nullif two; abs one number; round a number and an optional constant count of decimals 0 to 6, halves away from
+    zero; lower one text; days_since and days_until one date or timestamp, giving whole days (a number, negative on
+    the other side of `as_of`).
     """
 
     name: OneOf["coalesce", "greatest", "least", "nullif", "abs", "round", "lower", "days_since", "days_until"]
@@ -136,7 +138,7 @@ class Call:
 Expression = Constant | Fact | Compare | And | Or | Not | IsNull | In | Arithmetic | Negative | Case | Call
 
 
-def children(expression: Expression) -> tuple[Expression, ...]:
+def children(expression: Expression) -> tuple[Expression, ...]:  # noqa: PLR0911 - a case per kind of node
     """The expressions directly inside this one, left to right."""
     match expression:
         case Compare() | Arithmetic():

@@ -1,7 +1,8 @@
-"""A policy, whole and checked: what the rest of the program reads. Built by `app.policy.read`, from the text of a TOML file.
+"""A policy, whole and checked: what the rest of the program reads.
 
-A `Policy` cannot be built invalid by way of `read`: names resolve, expressions are typed, floors rise with the bands. Money is
-Decimal in the policy's currency. Bands are listed lowest first and a band's rank is its index.
+`app.policy.read` builds it from the text of a TOML file. A `Policy` cannot be built invalid that way: names resolve,
+expressions are typed, floors rise with the bands. Money is Decimal in the policy's currency. Bands are listed lowest
+first and a band's rank is its index.
 """
 
 from collections.abc import Mapping
@@ -31,7 +32,10 @@ class Band:
 
 @dataclass(frozen=True, slots=True)
 class Floors:
-    """The least value of each band, by rank, for one segment. `demotion` lies a buffer below `floor`; both start with 0."""
+    """The least value of each band, by rank, for one segment.
+
+    `demotion` lies a buffer below `floor`; both start with 0.
+    """
 
     floor: tuple[Decimal, ...]
     demotion: tuple[Decimal, ...]
@@ -44,13 +48,14 @@ Measure = Literal["count", "sum", "max", "min", "latest", "days_since", "value_a
 class SignalFact:
     """A number derived from an account's signals of one kind that occurred in a window that ends at `as_of`.
 
-    The window is (as_of - within_days, as_of], or everything up to as_of when `within_days` is None; with `until_days_ago`
-    its end moves back to as_of - until_days_ago. `count` and `days_since` need no value; `sum`, `max`, `min`, `latest` and
-    `value_ago` read only signals with a value. `value_ago` is the latest value at or before as_of - days_ago. `count` is 0
-    without signals, all others are missing. Of two values at one instant the larger counts as the later.
+    The window is (as_of - within_days, as_of], or everything up to as_of when `within_days` is None; with
+    `until_days_ago` its end moves back to as_of - until_days_ago. `count` and `days_since` need no value; `sum`,
+    `max`, `min`, `latest` and `value_ago` read only signals with a value. `value_ago` is the latest value at or
+    before as_of - days_ago. `count` is 0 without signals, all others are missing. Of two values at one instant the
+    larger counts as the later.
 
-    With `event` the fact counts only signals newer than the account's last band change, so that a signal moves an account
-    once.
+    With `event` the fact counts only signals newer than the account's last band change, so that a signal moves an
+    account once.
     """
 
     name: str
@@ -66,8 +71,8 @@ class SignalFact:
 class Rule:
     """A named condition with a move. Options that a kind of move does not have keep their neutral value.
 
-    `to` is a band's name, EARNED, NEXT or PREVIOUS. `from_bands` are the bands the rule applies in. `segments` None means
-    every segment and accounts without one.
+    `to` is a band's name, EARNED, NEXT or PREVIOUS. `from_bands` are the bands the rule applies in. `segments` None
+    means every segment and accounts without one.
     """
 
     name: str
@@ -121,10 +126,10 @@ class Calendar:
 class Policy:
     """Everything the team decided, ready to evaluate.
 
-    `floors` has an entry for each segment that differs and one under None for all others, and accounts without a segment.
-    `body` is the file's text as read and `sha256` its hash. `facts` maps each derived fact's name to its expression, in
-    which other derived facts are already replaced; rules' expressions are free of derived facts too. `units` maps facts to
-    how people read them: money, percent, days, date, number.
+    `floors` has an entry for each segment that differs and one under None for all others, and accounts without a
+    segment. `body` is the file's text as read and `sha256` its hash. `facts` maps each derived fact's name to its
+    expression, in which other derived facts are already replaced; rules' expressions are free of derived facts too.
+    `units` maps facts to how people read them: money, percent, days, date, number.
     """
 
     name: str
