@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from time import monotonic
 from typing import Any, Literal
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import psycopg
 import structlog
@@ -35,9 +35,9 @@ Status = Literal["planned", "applied", "nothing", "blocked"]
 
 log = structlog.get_logger()
 
-_PLANNING = {"work_mem": "128MB", "hash_mem_multiplier": "2"}
-"""Settings of the run's transaction: its few statements pass over whole tables, and spilling them to disk is what is
-slow.
+_SETTINGS = {"work_mem": "128MB", "hash_mem_multiplier": "2", "lock_timeout": "60s"}
+"""Of a run's transaction. Its few statements pass over whole tables, and spilling to disk is what would be slow; a
+row that somebody else holds on to fails the run instead of hanging it.
 """
 
 
@@ -59,7 +59,7 @@ def make_plan(connection: Connection, policy: Policy, as_of: datetime) -> Plan:
     Raises Mistake when the policy does not fit the live columns.
     """
     connection.execute(
-        select(*(func.set_config(name, value, literal(value=True)) for name, value in _PLANNING.items()))
+        select(*(func.set_config(name, value, literal(value=True)) for name, value in _SETTINGS.items()))
     )
     check_columns(connection)
     census = take_census(connection, policy, as_of)
@@ -101,7 +101,8 @@ def recompute(
     """
     if dry_run:
         return _preview(engine, policy, as_of)
-    run = Run(run_id=uuid4(), kind=kind, slot=slot, as_of=as_of, started_at=datetime.now(UTC))
+    started_at = datetime.now(UTC)
+    run = Run(run_id=runs.new_run_id(started_at), kind=kind, slot=slot, as_of=as_of, started_at=started_at)
     with structlog.contextvars.bound_contextvars(run_id=str(run.run_id)):
         return _Attempt(engine, policy, run).make()
 

@@ -5,6 +5,7 @@ on `slot` lets one such run exist per slot, whatever happens to locks. A run tha
 fails, leaves nothing but its row, written in a transaction of its own after the other was rolled back.
 """
 
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
@@ -51,6 +52,13 @@ class Run:
     slot: date | None
     as_of: datetime
     started_at: datetime
+
+
+def new_run_id(started_at: datetime) -> UUID:
+    """A new id that sorts after those of earlier runs (UUID version 7): histories keep order within an instant."""
+    milliseconds = int(started_at.timestamp() * 1000)
+    chance = secrets.randbits(74)
+    return UUID(int=milliseconds << 80 | 0x7 << 76 | (chance >> 62) << 64 | 0b10 << 62 | chance & (1 << 62) - 1)
 
 
 def take_lock(connection: Connection) -> None:

@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
-from uuid import uuid4
 
 import typer
 from rich.console import Console
@@ -22,6 +21,7 @@ from app.load.run import Progress as Report
 from app.load.run import load as load_files
 from app.policy.model import Policy
 from app.policy.read import load_policy
+from app.runs import new_run_id
 from app.settings import Settings, load_settings
 
 
@@ -57,12 +57,13 @@ def load(  # noqa: PLR0917 - Typer calls it with keywords
     settings = load_settings()
     how = load_mapping(mapping)
     known = _policy(policy, settings, has_coverage=coverage is not None)
+    now = datetime.now(UTC)
     with open_engine(settings) as engine, _progress() as report:
         result = load_files(
             engine,
             files,
-            instant=datetime.now(UTC),
-            run_id=uuid4(),
+            instant=now,
+            run_id=new_run_id(now),
             mapping=how,
             policy=known,
             quarantine=quarantine,
