@@ -135,7 +135,7 @@ def _book_changes(books: Mapping[str, Book], changes: Iterable[OwnerChange]) -> 
             gains[change.to_owner_id] += 1
         if change.from_owner_id is not None:
             losses[change.from_owner_id] += 1
-    for csm_id in sorted(gains | losses):
+    for csm_id in sorted(books.keys() & (gains | losses).keys()):
         book = books[csm_id]
         holds = f"the book of {csm_id}, {number(book.accounts_before)} of {counted(book.max_accounts, 'account')},"
         if gained := gains[csm_id]:
