@@ -88,8 +88,14 @@ def test_all_shows_the_whole_list() -> None:
 
 
 def test_a_sentence_that_all_share_is_said_once() -> None:
-    gone = [decision(f"A-{number}", move="leave", to_band=None, rule="left") for number in range(3)]
+    gone = [decision(f"A-{number}", move="leave", to_band=None, rule="left", facts={}) for number in range(9)]
     assert table(plan(POLICY, *gone)).count("It is no longer an active customer.") == 1
+
+
+def test_a_sentence_with_figures_is_not_said_for_accounts_that_are_not_shown() -> None:
+    alike = [decision(f"A-{number}", value=Decimal(9000)) for number in range(7)]
+    assert table(plan(POLICY, *alike), limit=7).count("Its value of $9,000 is under") == 1
+    assert table(plan(POLICY, *alike), limit=5).count("Its value of $9,000 is under") == 5
 
 
 def test_who_leaves_was_no_active_account_before() -> None:
