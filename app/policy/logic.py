@@ -75,6 +75,10 @@ class Reasoning:
         """Those of the ways that some account might take."""
         return tuple(way for way in ways if agrees(way) and possible(self.bounds_of(way), self._whole(way)))
 
+    def some(self, ways: Ways) -> bool:
+        """Whether some account might take one of the ways."""
+        return any(agrees(way) and possible(self.bounds_of(way), self._whole(way)) for way in ways)
+
     def range_of(self, number: Expression, ways: Ways) -> Interval | None:
         """An interval with every value the number has in these ways; None if there is no way."""
         pinned = [
@@ -102,7 +106,7 @@ class Reasoning:
     def _value_range(self) -> Interval:
         """At least nothing, if that follows from how the value is computed."""
         computed = Reasoning(self.policy, self.situation)
-        shortfall = computed.possible(computed.true(Compare("<", _VALUE, _number(0))))
+        shortfall = computed.some(computed.true(Compare("<", _VALUE, _number(0))))
         return Interval() if shortfall else Interval(low=Fraction(0))
 
     def _whole(self, way: Way) -> frozenset[Expression]:
