@@ -42,7 +42,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if os.environ.get("TEST_POSTGRES") == "container":
         session["container_url"] = stack.enter_context(_run_container())
     if url := os.environ.get("TEST_DATABASE_URL"):  # every other server goes away by itself
-        stack.callback(drop_database, parse_url(SecretStr(url)), session["template"])
+        for kind in ("", "_company", "_company_settled"):  # tests/company.py clones the template further
+            stack.callback(drop_database, parse_url(SecretStr(url)), f"{session['template']}{kind}")
 
 
 @pytest.hookimpl(optionalhook=True)

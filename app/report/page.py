@@ -58,7 +58,8 @@ class Page:
     def line(self, text: str = "", style: str | None = None) -> None:
         """One line as it is."""
         self._begun = True
-        self._console.out(printable(text).rstrip(), style=style, highlight=False)
+        plain = self._console.no_color  # NO_COLOR: nor bold, nor dim
+        self._console.out(printable(text).rstrip(), style=None if plain else style, highlight=False)
 
     def heading(self, text: str) -> None:
         """A line that stands out, after a blank one unless it is the first."""

@@ -72,6 +72,25 @@ def test_names_cannot_draw_on_the_terminal() -> None:
     assert "Evil ?[31m[bold]Ltd[/bold]" in text
 
 
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("name", "styled"), [("", True), ("NO_COLOR", False)])
+def test_a_terminal_is_styled_unless_it_does_not_want_to_be(
+    monkeypatch: pytest.MonkeyPatch, name: str, styled: bool
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    if name:
+        monkeypatch.setenv(name, "1")
+    monday = a_monday(POLICY)
+    out = Terminal()
+    write_table(out, POLICY, monday, summarise(monday, POLICY, 5), NAMES, title="Dry run", ending="Nothing.")
+    assert ("\x1b[" in out.getvalue()) is styled
+
+
 def test_a_long_list_is_cut_with_a_count() -> None:
     many = plan(POLICY, *(decision(f"A-{number:03}", value=Decimal(number)) for number in range(42)))
     text = table(many)
