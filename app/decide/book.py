@@ -25,6 +25,7 @@ from sqlalchemy import (
     func,
     literal,
     null,
+    or_,
     select,
 )
 from sqlalchemy.dialects.postgresql import JSONB
@@ -95,6 +96,12 @@ def days_until_quarter_end(today: date) -> int:
     return (next_quarter - today).days - 1
 
 
+def is_active(accounts: FromClause) -> Column:
+    """Whether a row of `accounts` is a customer's; one of unknown status is. NULL for no row."""
+    # Not coalesce, of which the planner knows no statistics.
+    return or_(accounts.c.status == "active", accounts.c.status.is_(None))
+
+
 def joined(ask: Question, *, occasions: bool = True) -> Select[Any]:
     """One row per account that is known to `accounts` or `coverage`, with its raw facts and its occasions."""
     accounts, coverage = ask.sources.accounts, ask.sources.coverage
@@ -102,9 +109,7 @@ def joined(ask: Question, *, occasions: bool = True) -> Select[Any]:
     columns: list[Column] = [
         account_id.label("account_id"),
         accounts.c.account_id.is_not(None).label("is_known"),
-        and_(accounts.c.account_id.is_not(None), func.coalesce(accounts.c.status, "active") == "active").label(
-            "is_active"
-        ),
+        and_(accounts.c.account_id.is_not(None), is_active(accounts)).label("is_active"),
         *(accounts.c[name] for name in ("segment", "region", "language", "currency")),
         account_column("arr", accounts.c.arr).label("booked_arr"),
         *(coverage.c[name] for name in COVERAGE_COLUMNS),
@@ -154,7 +159,13 @@ def measured(ask: Question, candidates: FromClause) -> Select[Any]:
     newest = candidates.c.newest_occasion_at
     if not second.wanted:
         return select(*candidates.c, newest.label("newest_signal_at"))
-    passed = second.over(ask.sources.account_signals, candidates, only_these=True).cte("measurements")
+    # Grouped, though every account is in it once: so the planner knows that, and builds its hash table on this side.
+    standing = (
+        select(candidates.c.account_id, func.min(candidates.c.band_since).label("band_since"))
+        .group_by(candidates.c.account_id)
+        .subquery("standing")
+    )
+    passed = second.over(ask.sources.account_signals, standing, only_these=True).cte("measurements")
     newest_of_all = func.greatest(newest, passed.c.newest_signal_at, type_=Instant)
     return select(*candidates.c, *_signal_columns(second, passed), newest_of_all.label("newest_signal_at")).select_from(
         candidates.outerjoin(passed, passed.c.account_id == candidates.c.account_id)

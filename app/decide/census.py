@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, and_, func, literal, or_, select
 
-from app.decide.book import Question, joined, valued
+from app.decide.book import Question, is_active, joined, valued
 from app.decide.layers import Rows
 from app.decide.signals import in_window
 from app.decide.sources import LIVE, Sources
@@ -68,16 +68,16 @@ def _measured(connection: Connection, ask: Question) -> Mapping[str, int]:
         return {}
     accounts, signals = ask.sources.accounts, ask.sources.account_signals
     windows = [and_(*in_window(fact, signals.c, ask.as_of)) for fact in expected]
-    counts = [
-        func.count(signals.c.account_id.distinct()).filter(window).label(fact.name)
-        for fact, window in zip(expected, windows, strict=True)
-    ]
-    statement = (
-        select(*counts)
-        .select_from(signals.join(accounts, accounts.c.account_id == signals.c.account_id))
+    has = [func.bool_or(window).label(fact.name) for fact, window in zip(expected, windows, strict=True)]
+    by_account = (
+        select(signals.c.account_id, *has)
         .where(or_(*windows), signals.c.occurred_at <= literal(ask.as_of, Instant))
-        .where(func.coalesce(accounts.c.status, "active") == "active")
+        .group_by(signals.c.account_id)
+        .subquery("by_account")
     )
+    known = [func.count().filter(by_account.c[fact.name]).label(fact.name) for fact in expected]
+    active = by_account.join(accounts, accounts.c.account_id == by_account.c.account_id)
+    statement = select(*known).select_from(active).where(is_active(accounts))
     return dict(connection.execute(statement).mappings().one())
 
 

@@ -61,7 +61,10 @@ class Pass:
             select(signal.account_id, *columns, func.max(signal.occurred_at).label("newest_signal_at"))
             .select_from(source)
             .where(signal.kind.in_(self.kinds))
-            .where(signal.occurred_at <= literal(self.as_of, Instant), func.isfinite(signal.occurred_at))
+            # Not isfinite, of which the planner knows no statistics.
+            .where(
+                signal.occurred_at <= literal(self.as_of, Instant), signal.occurred_at > literal("-infinity", Instant)
+            )
             .group_by(signal.account_id)
         )
 
