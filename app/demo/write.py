@@ -148,7 +148,7 @@ def _add_coverage(company: Company, number: int, account: Account, band: str) ->
     since = company.calendar.instant(account.imported_days * DAY)
     owner = None
     if band in company.profile.books and not account.waiting:
-        owner = company.books.owner(band, account.card.region, account.value or 0)
+        owner = company.books.owner(account.card, account.value or 0)
     waits = band in company.profile.books and owner is None
     pending = None
     if account.pending:
