@@ -14,7 +14,7 @@ from app.policy.model import Policy
 from tests.oracle_expressions import Value, is_true
 from tests.oracle_facts import WEEK, Case, Entry, Kept, earned_band, floors_of, value_of, value_ranks
 from tests.oracle_rows import Account, Coverage, Pin, Signal
-from tests.oracle_rules import SIX_DAYS, Fingerprint, Judge, Ruling, columns_read
+from tests.oracle_rules import SIX_DAYS, Judge, Reads, Ruling, what_is_read
 
 LEFT, ENTRY, PIN = "left", "entry", "pin"
 
@@ -52,8 +52,6 @@ def decide(  # noqa: PLR0917 - the tables in the order of the page
     signals: Iterable[Signal],
     coverage: Iterable[Coverage],
     pins: Iterable[Pin] = (),
-    *,
-    fingerprint: Fingerprint | None = None,
 ) -> list[Expected]:
     """What the policy says at `as_of` for every account that changes or that somebody should know of, by account id."""
     rows = {account.account_id: account for account in accounts}
@@ -65,6 +63,7 @@ def decide(  # noqa: PLR0917 - the tables in the order of the page
             happened.setdefault(signal.account_id, []).append(signal)
     pinned = {pin.account_id: pin for pin in pins if pin.unpinned_at is None}
     ranks = value_ranks(policy, as_of, list(rows.values()))
+    reads = what_is_read(policy)
     decided = []
     for account_id in sorted(rows.keys() | standing.keys()):
         account, covered = rows.get(account_id), standing.get(account_id)
@@ -74,7 +73,7 @@ def decide(  # noqa: PLR0917 - the tables in the order of the page
                 decided.append(_left(policy, as_of, account, covered))
             continue
         case = Case(policy, as_of, account, happened.get(account_id, []), covered, ranks.get(account_id))
-        found = _Run(case, pinned.get(account_id), fingerprint or columns_read).decision()
+        found = _Run(case, pinned.get(account_id), reads).decision()
         if found is not None:
             decided.append(found)
     return decided
@@ -111,8 +110,8 @@ def _described(decision: Expected, policy: Policy, as_of: datetime, account: Acc
 class _Run:
     """One account on one run."""
 
-    def __init__(self, case: Case, pin: Pin | None, fingerprint: Fingerprint) -> None:
-        self.judge, self.pin = Judge(case, fingerprint), pin
+    def __init__(self, case: Case, pin: Pin | None, reads: Reads) -> None:
+        self.judge, self.pin = Judge(case, reads), pin
         self.policy, self.as_of, self.account, self.coverage = case.policy, case.as_of, case.account, case.coverage
 
     # ---- The decision, in order --------------------------------------------------------------------------------------

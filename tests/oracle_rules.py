@@ -1,8 +1,9 @@
 """What comes of each rule for one account, as docs/deciding.md says under "Which rules apply" and in step 8."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from functools import cached_property
 from string import Formatter
 from typing import Any, Literal
 
@@ -13,7 +14,6 @@ from tests.oracle_facts import WEEK, Case, Entry, Kept, Lens, Now
 from tests.oracle_rows import Account, Coverage, Pending
 
 SIX_DAYS = 6 * DAY
-Fingerprint = Callable[[Policy, Account], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,50 +45,57 @@ COLUMNS_BEHIND = {
 }
 
 
-def facts_that_are_read(policy: Policy) -> set[str]:
-    """The facts that the value is made of, and those that the conditions and the reasons of the rules name."""
-    names = {node.name for node in parts(policy.value) if isinstance(node, Fact)}
-    for rule in policy.rules:
-        names |= facts_told(rule)
-        names |= {node.name for node in parts(rule.protect_when or rule.when) if isinstance(node, Fact)}
-    return names
-
-
 def facts_told(rule: Rule) -> set[str]:
     """The facts that a rule's condition and `because` name."""
-    return {node.name for node in parts(rule.when) if isinstance(node, Fact)} | {
-        name for _, name, _, _ in Formatter().parse(rule.because) if name
-    }
+    named = {name for _, name, _, _ in Formatter().parse(rule.because) if name}
+    return named | {node.name for node in parts(rule.when) if isinstance(node, Fact)}
 
 
-def columns_that_are_read(policy: Policy) -> set[str]:
-    """The account's own columns and attributes that the policy reads."""
-    names = {"currency"}
-    for name in facts_that_are_read(policy):
-        names |= COLUMNS_BEHIND.get(name, {name})
+@dataclass(frozen=True, slots=True)
+class Reads:
+    """The account's own columns and attributes that a policy reads, in order, and the kinds of signals."""
+
+    columns: tuple[str, ...]
+    attributes: tuple[str, ...]
+    kinds: frozenset[str]
+
+    def fingerprint(self, account: Account) -> str:
+        """Equal for two rows exactly when they agree in all that the policy reads of them."""
+        cells = [getattr(account, name) for name in self.columns]
+        plain = [cell.normalize() if isinstance(cell, Decimal) else cell for cell in cells]
+        return repr([*plain, *(account.attributes.get(name) for name in self.attributes)])
+
+
+def what_is_read(policy: Policy) -> Reads:
+    """What the value, and the conditions and the reasons of the rules, are made of."""
+    expressions = [policy.value]
+    for rule in policy.rules:
+        expressions += [rule.when, *([rule.protect_when] if rule.protect_when is not None else [])]
+        expressions += [policy.facts[name] for name in facts_told(rule) & policy.facts.keys()]
+    names = {node.name for expression in expressions for node in parts(expression) if isinstance(node, Fact)}
+    names |= {name for rule in policy.rules for name in facts_told(rule)}
+    columns = {"currency"}.union(*(COLUMNS_BEHIND.get(name, {name}) for name in names))
     if any(rule.segments is not None or rule.except_segments for rule in policy.rules):
-        names.add("segment")
-    return {name for name in names if name in Account.__dataclass_fields__ or name in policy.attributes}
-
-
-def columns_read(policy: Policy, account: Account) -> str:
-    """A fingerprint: equal for two rows exactly when they agree in all that the policy reads of them."""
-
-    def cell(name: str) -> Any:
-        found = account.attributes.get(name) if name in policy.attributes else getattr(account, name)
-        return found.normalize() if isinstance(found, Decimal) else found
-
-    return repr([cell(name) for name in sorted(columns_that_are_read(policy))])
+        columns.add("segment")
+    return Reads(
+        tuple(sorted(columns & (Account.__dataclass_fields__.keys() - policy.attributes.keys()))),
+        tuple(sorted(columns & policy.attributes.keys())),
+        frozenset(policy.signals[name].kind for name in names & policy.signals.keys()),
+    )
 
 
 class Judge:
     """The rules over one account on one run."""
 
-    def __init__(self, case: Case, fingerprint: Fingerprint) -> None:
-        self.case = case
+    def __init__(self, case: Case, reads: Reads) -> None:
+        self.case, self.reads = case, reads
         self.policy, self.as_of, self.account, self.coverage = case.policy, case.as_of, case.account, case.coverage
-        self.fingerprint = fingerprint(case.policy, case.account)
         self.lenses: dict[tuple[type[Lens], str], Lens] = {}
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of what the policy reads of the account's row."""
+        return self.reads.fingerprint(self.account)
 
     # ---- Lenses ------------------------------------------------------------------------------------------------------
 
@@ -266,11 +273,10 @@ class Judge:
 
     def nothing_new(self) -> bool:
         """Nothing the policy reads has changed since the account fell: no column, "and no signal [...] is newer"."""
-        read = facts_that_are_read(self.policy)
-        kinds = {fact.kind for fact in self.policy.signals.values() if fact.name in read}
-        return self.covered.fell_with == self.fingerprint and not any(
-            signal.kind in kinds and signal.occurred_at > self.covered.band_since for signal in self.case.signals
-        )
+        if self.covered.fell_with is None or self.covered.fell_with != self.fingerprint:
+            return False
+        kinds, since = self.reads.kinds, self.covered.band_since
+        return not any(signal.kind in kinds and signal.occurred_at > since for signal in self.case.signals)
 
     # ---- Counts and facts ------------------------------------------------------------------------------------------
 
