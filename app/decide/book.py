@@ -27,6 +27,7 @@ from sqlalchemy import (
     null,
     or_,
     select,
+    true,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
@@ -121,7 +122,7 @@ def joined(ask: Question, *, occasions: bool = True) -> Select[Any]:
     columns.append(pinned.c.band.label("pin_band"))
     first = ask.facts.first_pass(ask.as_of)
     if first.wanted and occasions:
-        passed = first.over(ask.sources.account_signals, coverage, only_these=False).cte("occasions")
+        passed = first.over_all(ask.sources.account_signals, coverage).cte("occasions")
         source = source.outerjoin(passed, passed.c.account_id == account_id)
         columns += [*_signal_columns(first, passed), passed.c.newest_signal_at.label("newest_occasion_at")]
     else:
@@ -156,20 +157,13 @@ def _pins_in_force(ask: Question) -> FromClause:
 def measured(ask: Question, candidates: FromClause) -> Select[Any]:
     """The candidates with their measurements."""
     second = ask.facts.second_pass(ask.as_of)
-    newest = candidates.c.newest_occasion_at
+    newest: Column = candidates.c.newest_occasion_at
     if not second.wanted:
         return select(*candidates.c, newest.label("newest_signal_at"))
-    # Grouped, though every account is in it once: so the planner knows that, and builds its hash table on this side.
-    standing = (
-        select(candidates.c.account_id, func.min(candidates.c.band_since).label("band_since"))
-        .group_by(candidates.c.account_id)
-        .subquery("standing")
-    )
-    passed = second.over(ask.sources.account_signals, standing, only_these=True).cte("measurements")
-    newest_of_all = func.greatest(newest, passed.c.newest_signal_at, type_=Instant)
-    return select(*candidates.c, *_signal_columns(second, passed), newest_of_all.label("newest_signal_at")).select_from(
-        candidates.outerjoin(passed, passed.c.account_id == candidates.c.account_id)
-    )
+    # Account by account through the primary key: no hash or sort of the signals, however many there are.
+    one = second.of_one(ask.sources.account_signals, candidates).lateral("measurements")
+    newest = func.greatest(newest, one.c.newest_signal_at, type_=Instant).label("newest_signal_at")
+    return select(*candidates.c, *_signal_columns(second, one), newest).select_from(candidates.join(one, true()))
 
 
 def _signal_columns(done: Pass, passed: FromClause) -> list[Column]:
