@@ -51,7 +51,7 @@ def test_the_sql_decides_as_the_oracle_does(connection: Connection, chunk: int) 
 
 
 @settings(
-    max_examples=60,
+    max_examples=40,
     deadline=None,
     derandomize=True,
     database=None,
@@ -226,6 +226,22 @@ def test_every_measure_is_generated_with_and_without_each_window(policies: list[
         assert {signal.within_days is None for signal in of} == {True, False}, measure
         assert any(signal.until_days_ago > 0 for signal in of) == (measure != "value_ago"), measure
         assert any(signal.days_ago > 0 for signal in of) == (measure == "value_ago"), measure
+
+
+def test_some_kinds_of_signal_are_only_counted_and_some_are_measured_and_some_make_the_value(
+    policies: list[Policy],
+) -> None:
+    """What is read of signals for every account and what only for those in question depends on it."""
+    seen = set()
+    for policy in policies:
+        signals = policy.signals.values()
+        state = {signal.kind for signal in signals if signal.measure in ("latest", "value_ago")}
+        counted = {signal.kind for signal in signals if signal.event}
+        worth = {node.name for node in parts(policy.value) if isinstance(node, Fact)} & policy.signals.keys()
+        seen.add((bool(counted - state), bool(state - counted), bool(state & counted), bool(worth)))
+    for place in range(4):
+        assert {row[place] for row in seen} == {True, False}
+    assert (True, True, True, True) in seen
 
 
 def test_every_rule_option_is_generated(policies: list[Policy]) -> None:
