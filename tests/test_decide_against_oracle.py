@@ -282,7 +282,7 @@ def test_every_rule_option_is_generated(policies: list[Policy]) -> None:
 def test_every_outcome_move_and_reason_occurs() -> None:
     outcomes: Counter[tuple[str, str]] = Counter()
     reasons: Counter[str] = Counter()
-    for seed in SEEDS[:60]:
+    for seed in SEEDS[:100]:
         world = seeded_world(seed, ACCOUNTS)
         for decision in second_thoughts(world):
             outcomes[decision.outcome, decision.move] += 1
