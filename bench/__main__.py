@@ -9,7 +9,7 @@ from pathlib import Path
 
 from app.embedded import serve_scratch
 from bench.databases import Databases
-from bench.machine import describe_machine
+from bench.machine import describe_machine, load
 from bench.report import report, write_table
 from bench.trials import Sizes, measure_all
 
@@ -25,6 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with serve_scratch() as server, tempfile.TemporaryDirectory(prefix="bandshift-bench-") as folder:
         machine = describe_machine(server)
         figures = measure_all(Databases(server), server, sizes, Path(folder), tell=_tell)
+        machine |= {"load after": load()}
     found = report(sizes, machine, figures)
     write_table(sys.stdout, found)
     if given.json:
