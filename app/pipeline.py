@@ -25,6 +25,7 @@ from app.errors import Busy
 from app.feeds import read_feeds
 from app.guards import Findings, judge
 from app.owners import assign
+from app.pins import read_lapsed
 from app.plan import Plan, sharing_texts
 from app.policy.model import Policy
 from app.report.summary import counts
@@ -87,6 +88,7 @@ def make_plan(connection: Connection, policy: Policy, as_of: datetime) -> Plan:
         census=census,
         verdicts=judge(policy, found),
         notes=owners.notes,
+        lapsed_pins=read_lapsed(connection, as_of),
     )
 
 

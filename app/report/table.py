@@ -9,8 +9,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import IO
 
-from app.figures import counted, money, sentence, short_money
-from app.plan import Book, Decision, OwnerChange, Plan, Verdict
+from app.figures import counted, day, money, sentence, short_money
+from app.plan import Book, Decision, LapsedPin, OwnerChange, Plan, Verdict
 from app.policy.model import Policy
 from app.reasons import because
 from app.report.names import Names
@@ -53,6 +53,7 @@ def write_table(
     _decisions(page, policy, "For review, protected from moving by themselves", summary.reviews, names)
     _decisions(page, policy, "Contested, rules pull both ways and nothing moves", summary.contested, names)
     _missing(page, plan)
+    _lapsed(page, policy, plan.lapsed_pins)
     _notes(page, plan.notes)
     _guards(page, plan.verdicts)
     page.line()
@@ -286,6 +287,25 @@ def _notes(page: Page, notes: Sequence[str]) -> None:
         page.heading("What could not be done as asked")
     for note in notes:
         page.paragraph(note, indent=2)
+
+
+def _lapsed(page: Page, policy: Policy, pins: Sequence[LapsedPin]) -> None:
+    """The pins that ended since the last run: from now on the rules decide about these accounts again."""
+    if not pins:
+        return
+    page.heading(f"Pins that lapsed since the last run: {counted(len(pins), 'account')}")
+    rows = [
+        Row(
+            (
+                pin.account_id,
+                " and ".join(filter(None, (pin.band, pin.owner_id))),
+                day(pin.expires_at.astimezone(policy.calendar.time_zone)),
+            ),
+            note=sentence(f"{pin.pinned_by}: {pin.reason}"),
+        )
+        for pin in pins
+    ]
+    page.table([Column("Account"), Column("Was pinned to"), Column("Until")], rows)
 
 
 def _guards(page: Page, verdicts: Sequence[Verdict]) -> None:
