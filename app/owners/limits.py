@@ -22,7 +22,7 @@ from app.owners.market import Market
 
 _ROUNDS = 3
 _LOOK_AT = 8
-_TRIES = 50_000
+_TRIES = 30_000
 _RELOCATIONS = 20_000
 _LARGEST = 2**61
 
@@ -177,36 +177,34 @@ def bound(market: Market, placed_without_limits: Decimal) -> Decimal:
 def _split(market: Market) -> Decimal:
     """The value placed if accounts could be split among CSMs, each holding no more than the best their seats allow."""
     unit = _unit(market)
-    values = [_whole(worth(claim.value), unit, ROUND_CEILING) for claim in market.claims]
-    by_kind = [0] * len(market.classes)
-    for kind, value in zip(market.kinds, values, strict=True):
-        by_kind[kind] += value
+    values = np.array([_whole(worth(claim.value), unit, ROUND_CEILING) for claim in market.claims], dtype=np.int64)
+    total = np.zeros(len(market.classes), dtype=np.int64)
+    np.add.at(total, np.array(market.kinds), values)
     holds = _most_held(market, values, unit)
-    first_class, network = 2 + len(by_kind), Network(objectives=1)
-    total = np.array(by_kind)
+    first_class, network = 2 + len(total), Network(objectives=1)
     network.add(0, 1, total.sum(keepdims=True), 1)
-    network.add(0, 2 + np.arange(len(by_kind)), total)
+    network.add(0, 2 + np.arange(len(total)), total)
     served = np.array([(kind, number) for kind, classes in enumerate(market.classes) for number in classes])
     network.add(2 + served[:, 0], first_class + served[:, 1], total[served[:, 0]])
-    to_end = network.add(first_class + np.arange(len(holds)), 1, np.array(holds))
+    to_end = network.add(first_class + np.arange(len(holds)), 1, holds)
     return int(network.flows(int(total.sum()))[to_end].sum()) * unit
 
 
-def _most_held(market: Market, values: list[int], unit: Decimal) -> list[int]:
+def _most_held(market: Market, values: Numbers, unit: Decimal) -> Numbers:
     """For each class the sum over its CSMs of what each could hold at most: their limit, and their seats' worth."""
-    holds: list[int] = []
+    serving = np.zeros((len(market.members), len(market.classes)), dtype=bool)
+    for kind, classes in enumerate(market.classes):
+        serving[classes, kind] = True
+    total = int(values.sum())
+    holds = np.zeros(len(market.members), dtype=np.int64)
     for number, members in enumerate(market.members):
-        kinds = {kind for kind, classes in enumerate(market.classes) if number in classes}
-        sums = [0]
-        for kind, value in zip(market.kinds, values, strict=True):
-            if kind in kinds:
-                sums.append(sums[-1] + value)
+        dearest = np.concatenate([[0], np.cumsum(values[serving[number][market.kinds]])])
         held = 0
         for csm in members:
             book = market.books[csm]
-            seats_worth = sums[min(book.seats, len(sums) - 1)]
+            seats_worth = int(dearest[min(book.seats, len(dearest) - 1)])
             held += seats_worth if book.spare is None else min(seats_worth, _whole(book.spare, unit, ROUND_CEILING))
-        holds.append(held)
+        holds[number] = min(held, total)
     return holds
 
 
