@@ -20,6 +20,7 @@ from sqlalchemy.exc import DBAPIError
 
 from app import runs
 from app.apply import apply
+from app.circumstances import completed
 from app.decide import check_columns, decide, take_census
 from app.errors import Busy
 from app.feeds import read_feeds
@@ -29,7 +30,7 @@ from app.pins import read_lapsed
 from app.plan import Plan, sharing_texts
 from app.policy.model import Policy
 from app.report.summary import counts
-from app.roster import claims, read_roster
+from app.roster import claims, read_roster, unserved
 from app.runs import Kind, Run, SlotDone
 
 Status = Literal["planned", "applied", "nothing", "blocked"]
@@ -67,7 +68,7 @@ def make_plan(connection: Connection, policy: Policy, as_of: datetime) -> Plan:
     decisions = tuple(sharing_texts(decide(connection, policy, as_of)))
     roster = read_roster(connection, policy, as_of)
     pooled = frozenset(band.name for band in policy.bands if band.pooled)
-    owners = assign(pooled, roster.csms, claims(decisions, roster), as_of)
+    owners = assign(pooled, roster.csms, completed(connection, policy, as_of, claims(decisions, roster)), as_of)
     found = Findings(
         as_of=as_of,
         census=census,
@@ -87,7 +88,7 @@ def make_plan(connection: Connection, policy: Policy, as_of: datetime) -> Plan:
         books=owners.books,
         census=census,
         verdicts=judge(policy, found),
-        notes=owners.notes,
+        notes=(*roster.notes, *unserved(policy, roster.csms, owners.waitlist), *owners.notes),
         lapsed_pins=read_lapsed(connection, as_of),
     )
 

@@ -13,6 +13,7 @@ from app.tables import pins as pins_table
 from tests.small_company import (
     AS_OF,
     NO_GUARDS,
+    RESTLESS,
     WEEK,
     add_account,
     add_csm,
@@ -62,10 +63,10 @@ def place(engine: Engine, at: Any = AS_OF, **fields: Any) -> pins.Pin | None:
 
 
 def applied(engine: Engine, weeks: int) -> pipeline.RunResult:
-    return pipeline.recompute(engine, policy(), AS_OF + weeks * WEEK, dry_run=False)
+    return pipeline.recompute(engine, policy(RESTLESS), AS_OF + weeks * WEEK, dry_run=False)
 
 
-# ---- What is refused -----------------------------------------------------------------------------------------------
+# ---- What is refused -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ from app.tables import runs as ledger
 from tests.small_company import (
     AS_OF,
     EFFECT,
+    RESTLESS,
     WEEK,
     add_account,
     add_csm,
@@ -123,7 +124,7 @@ def test_moves_change_bands_owners_and_histories_together(company: Engine) -> No
             connection.execute(update(accounts).where(accounts.c.account_id == account_id).values(arr=arr))
         connection.execute(update(accounts).where(accounts.c.account_id == "C1").values(status="churned"))
         connection.execute(delete(accounts).where(accounts.c.account_id == "A2"))
-    result = run(company, policy(), weeks=1)
+    result = run(company, policy(RESTLESS), weeks=1)
     assert result.status == "applied"
     assert where(company) == {
         "A1": ("low", "bob"),

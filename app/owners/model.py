@@ -8,7 +8,7 @@ from typing import Literal
 
 from app.plan import Book, OwnerChange, Waiting
 
-Why = Literal["band_change", "departure", "waitlist", "pin", "left"]
+Why = Literal["band_change", "departure", "waitlist", "pin", "left", "rebalance"]
 
 
 @dataclass(frozen=True, slots=True)
