@@ -10,6 +10,7 @@ from pathlib import Path
 from app.embedded import serve_scratch
 from bench.databases import Databases
 from bench.machine import describe_machine
+from bench.owners import measure_owners
 from bench.report import report, write_table
 from bench.trials import Sizes, measure_all
 
@@ -24,8 +25,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     with serve_scratch() as server, tempfile.TemporaryDirectory(prefix="bandshift-bench-") as folder:
         machine = describe_machine(server)
+        _tell("handing out accounts")
+        owners = measure_owners(Path(folder))
         figures = measure_all(Databases(server), server, sizes, Path(folder), tell=_tell)
-    found = report(sizes, machine, figures)
+    found = report(sizes, machine, figures, owners)
     write_table(sys.stdout, found)
     if given.json:
         given.json.write_text(json.dumps(found.as_json(), indent=2) + "\n", encoding="utf-8")

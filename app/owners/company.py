@@ -81,10 +81,6 @@ def _anchor(market: Market, members: Mapping[int, int], free: Sequence[int]) -> 
     for kind, count in members.items():
         for number in market.classes[kind]:
             served[number] += count
-    ranked = (
-        (-count, -min(count, free[csm]), -free[csm] / market.books[csm].csm.max_accounts, csm)
-        for number, count in served.items()
-        for csm in market.members[number]
-    )
-    most, _, _, csm = min(ranked)
-    return csm, -most
+    most = max(served.values())
+    able = [csm for number, count in served.items() if count == most for csm in market.members[number]]
+    return max(able, key=lambda csm: (min(most, free[csm]), free[csm] / market.books[csm].csm.max_accounts, -csm)), most

@@ -22,8 +22,8 @@ from app.owners.market import Market
 
 _ROUNDS = 3
 _LOOK_AT = 8
-_TRIES = 30_000
-_RELOCATIONS = 20_000
+_TRIES = 20_000
+_RELOCATIONS = 10_000
 _LARGEST = 2**61
 
 
@@ -195,10 +195,10 @@ def _most_held(market: Market, values: Numbers, unit: Decimal) -> Numbers:
     serving = np.zeros((len(market.members), len(market.classes)), dtype=bool)
     for kind, classes in enumerate(market.classes):
         serving[classes, kind] = True
-    total = int(values.sum())
+    kinds, total = np.array(market.kinds), int(values.sum())
     holds = np.zeros(len(market.members), dtype=np.int64)
     for number, members in enumerate(market.members):
-        dearest = np.concatenate([[0], np.cumsum(values[serving[number][market.kinds]])])
+        dearest = np.concatenate([[0], np.cumsum(values[serving[number][kinds]])])
         held = 0
         for csm in members:
             book = market.books[csm]
