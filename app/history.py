@@ -1,7 +1,6 @@
 """What happened to accounts: the story of one, or a slice of `band_history`. Reads only.
 
-Changes are in the order in which they took effect; of several at one instant, in the order of their runs, then by
-account.
+Changes are in the order in which they took effect; of several at one instant, by run and account.
 """
 
 import string
@@ -13,7 +12,19 @@ from difflib import get_close_matches
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, func, literal, null, or_, select, union_all
+from sqlalchemy import (
+    ColumnElement,
+    CompoundSelect,
+    Connection,
+    Select,
+    and_,
+    func,
+    literal,
+    null,
+    or_,
+    select,
+    union_all,
+)
 
 from app.errors import Mistake
 from app.figures import printable
@@ -118,40 +129,29 @@ def count_changes(connection: Connection, wanted: Slice) -> int:
 def select_changes(wanted: Slice, latest: int | None) -> Select[Any]:
     """One row per change, with the columns of `Change`, oldest first."""
     changes = _changes(wanted).subquery("changes")
-    order = changes.c.changed_at, changes.c.run_id, changes.c.account_id
-    if latest is None:
-        return select(changes).order_by(*order)
-    last = select(changes).order_by(*(column.desc() for column in order)).limit(latest).subquery("last")
-    return select(last).order_by(last.c.changed_at, last.c.run_id, last.c.account_id)
-
-
-def _changes(wanted: Slice) -> Any:
-    """The rows of `band_history`, and those of `owner_history` whose band did not change in the same run."""
-    bands = (
-        select(
-            band_history.c.changed_at,
-            band_history.c.account_id,
-            band_history.c.move,
-            band_history.c.rule,
-            band_history.c.from_band,
-            band_history.c.to_band,
-            band_history.c.from_owner_id,
-            band_history.c.to_owner_id,
-            band_history.c.value,
-            band_history.c.reason,
-            owner_history.c.reason.label("owner_reason"),
-            band_history.c.policy_sha,
-            band_history.c.run_id,
-        )
-        .select_from(band_history.outerjoin(owner_history, _same_change()))
-        .where(*_within(band_history, wanted))
+    backwards = (changes.c.changed_at.desc(), changes.c.run_id.desc(), changes.c.account_id.desc())
+    last = select(changes).order_by(*backwards).limit(latest).subquery("last") if latest is not None else changes
+    # Joined to the few that are left, not to the whole history.
+    told = and_(
+        owner_history.c.account_id == last.c.account_id, owner_history.c.run_id == last.c.run_id, last.c.move != "owner"
     )
+    return (
+        select(last, owner_history.c.reason.label("owner_reason"))
+        .select_from(last.outerjoin(owner_history, told))
+        .order_by(last.c.changed_at, last.c.run_id, last.c.account_id)
+    )
+
+
+def _changes(wanted: Slice) -> Select[Any] | CompoundSelect[Any]:
+    """The rows of `band_history`, and of an account's story those of `owner_history` whose band did not change too."""
+    columns = [band_history.c[field.name] for field in fields(Change) if field.name != "owner_reason"]
+    bands = select(*columns).where(*_within(band_history, wanted))
     if wanted.band is not None:
         bands = bands.where(or_(band_history.c.from_band == wanted.band, band_history.c.to_band == wanted.band))
     if wanted.rule is not None:
         bands = bands.where(band_history.c.rule == wanted.rule)
     if wanted.account_id is None or wanted.band is not None or wanted.rule is not None:
-        return bands  # a slice is one of `band_history`; an account's story has its owners too
+        return bands
     alone = (
         select(
             owner_history.c.changed_at,
@@ -164,7 +164,6 @@ def _changes(wanted: Slice) -> Any:
             owner_history.c.to_owner_id,
             null(),
             owner_history.c.reason,
-            null(),
             null(),
             owner_history.c.run_id,
         )
@@ -231,12 +230,7 @@ def select_alike(account_id: str) -> Select[Any]:
     alike = [func.lower(accounts.c.account_id) == asked, func.lower(accounts.c.name) == asked]
     if len(digits) > 1:
         alike.append(func.right(accounts.c.account_id, len(digits)) == digits)
-    return (
-        select(accounts.c.account_id, accounts.c.name)
-        .where(or_(*alike))
-        .order_by(accounts.c.account_id)
-        .limit(3)
-    )
+    return select(accounts.c.account_id, accounts.c.name).where(or_(*alike)).order_by(accounts.c.account_id).limit(3)
 
 
 def _neighbours(connection: Connection, account_id: str) -> list[Any]:

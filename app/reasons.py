@@ -122,8 +122,11 @@ def _ended(decision: Decision, intervention: str) -> str:
     return f"the weeks of {intervention} ran out" if ran_out else f"what called for {intervention} is over"
 
 
+_EXACT = json.JSONDecoder(parse_float=Decimal)
+
+
 def _facts(decision: Decision) -> Mapping[str, Any]:
-    facts: Mapping[str, Any] = json.loads(decision.facts, parse_float=Decimal)
+    facts: Mapping[str, Any] = _EXACT.decode(decision.facts)
     return facts
 
 

@@ -275,7 +275,7 @@ def _notes_of_team(team: Iterable[Any]) -> Iterator[str]:
         csm_id = printable(row.csm_id)
         if row.active and row.max_accounts is not None and row.max_accounts <= 0:
             yield f"the CSM {csm_id} may have {row.max_accounts:,} accounts at most, so they are given nobody"
-        if row.active and row.max_book is not None and not row.max_book > 0:
+        if row.active and _limit(row.max_book) == 0:
             yield f"the CSM {csm_id} may have a book of {row.max_book} at most, so they are given nobody"
         address = (row.email or "").strip().lower()
         if address and address in by_address:

@@ -31,15 +31,15 @@ def run(engine: Engine) -> None:
 
 
 @pytest.fixture(scope="session")
-def company_template(server_url: URL, template: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+def company_template(server_url: URL, template: str, request: pytest.FixtureRequest) -> str:
     """The name of a database with the company, to clone."""
-    return _once(server_url, template, "company", found, shared_folder(tmp_path_factory))
+    return _once(server_url, template, "company", found, shared_folder(request.config))
 
 
 @pytest.fixture(scope="session")
-def settled_template(server_url: URL, company_template: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+def settled_template(server_url: URL, company_template: str, request: pytest.FixtureRequest) -> str:
     """The name of a database with the company after its first run, to clone."""
-    return _once(server_url, company_template, "settled", run, shared_folder(tmp_path_factory))
+    return _once(server_url, company_template, "settled", run, shared_folder(request.config))
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -35,11 +36,14 @@ def pytest_configure(config: pytest.Config) -> None:
         config.stash[_session] = config.workerinput["bandshift"]
         return
     stack = config.stash[_at_the_end] = ExitStack()
-    session = config.stash[_session] = {"template": f"bandshift_template_{uuid4().hex}"}
+    # Not pytest's own folder: it clears those of other sessions away, running or not, when there are more than three.
+    folder = stack.enter_context(TemporaryDirectory(prefix="bandshift-tests-", ignore_cleanup_errors=True))
+    session = config.stash[_session] = {"template": f"bandshift_template_{uuid4().hex}", "folder": folder}
     if os.environ.get("TEST_POSTGRES") == "container":
         session["container_url"] = stack.enter_context(_run_container())
     if url := os.environ.get("TEST_DATABASE_URL"):  # every other server goes away by itself
-        stack.callback(drop_database, parse_url(SecretStr(url)), session["template"])
+        for kind in ("", "_company", "_company_settled"):  # tests/company.py clones the template further
+            stack.callback(drop_database, parse_url(SecretStr(url)), f"{session['template']}{kind}")
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -70,16 +74,15 @@ def _run_container() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def server_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[URL]:
+def server_url(request: pytest.FixtureRequest) -> Iterator[URL]:
     """The URL of the session's server, as a user who may create databases."""
     with ExitStack() as stack:
-        yield _find_server(request.config, shared_folder(tmp_path_factory), stack)
+        yield _find_server(request.config, shared_folder(request.config), stack)
 
 
-def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def shared_folder(config: pytest.Config) -> Path:
     """A folder that all workers of this session share."""
-    base = tmp_path_factory.getbasetemp()
-    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    return Path(config.stash[_session]["folder"])
 
 
 def _find_server(config: pytest.Config, folder: Path, stack: ExitStack) -> URL:
@@ -105,10 +108,10 @@ def programs(kind: str) -> embedded.Programs:
 
 
 @pytest.fixture(scope="session")
-def template(server_url: URL, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
+def template(server_url: URL, request: pytest.FixtureRequest) -> str:
     """The name of a migrated, empty database to clone."""
     name = request.config.stash[_session]["template"]
-    done = shared_folder(tmp_path_factory) / "template.done"
+    done = shared_folder(request.config) / "template.done"
     with done.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not done.exists():

@@ -316,7 +316,7 @@ def _owners_after(claims: list[Claim], result: Assignment) -> dict[str, str | No
     }
 
 
-@settings(max_examples=400, deadline=None, derandomize=True)
+@settings(max_examples=200, deadline=None, derandomize=True)
 @given(instances())
 def test_every_claim_ends_with_one_owner_or_the_pool_or_the_waitlist(instance: tuple[list[Csm], list[Claim]]) -> None:
     csms, claims = instance
@@ -337,7 +337,7 @@ def test_every_claim_ends_with_one_owner_or_the_pool_or_the_waitlist(instance: t
     assert all(change.from_owner_id != change.to_owner_id and change.why in get_args(Why) for change in result.changes)
 
 
-@settings(max_examples=400, deadline=None, derandomize=True)
+@settings(max_examples=200, deadline=None, derandomize=True)
 @given(instances())
 def test_books_balance_and_nobody_gets_more_than_fits(instance: tuple[list[Csm], list[Claim]]) -> None:
     csms, claims = instance
@@ -357,7 +357,7 @@ def test_books_balance_and_nobody_gets_more_than_fits(instance: tuple[list[Csm],
             assert one.max_new is None or len(came) <= max(one.max_new, len(pinned))
 
 
-@settings(max_examples=400, deadline=None, derandomize=True)
+@settings(max_examples=200, deadline=None, derandomize=True)
 @given(instances())
 def test_nobody_waits_while_somebody_who_serves_them_has_room(instance: tuple[list[Csm], list[Claim]]) -> None:
     csms, claims = instance

@@ -42,7 +42,7 @@ def test_an_intervention_says_for_how_long_at_most() -> None:
 
 
 def test_a_return_says_whether_the_weeks_ran_out() -> None:
-    fields = {"move": "return", "from_band": "high", "to_band": "low", "rule": "usage_decline"}
+    fields: dict[str, Any] = {"move": "return", "from_band": "high", "to_band": "low", "rule": "usage_decline"}
     assert said(**fields, state={}) == "Returned from high to low: what called for usage_decline is over."
     assert said(**fields, state={"spent_intervention": "usage_decline"}) == (
         "Returned from high to low: the weeks of usage_decline ran out."
@@ -50,7 +50,7 @@ def test_a_return_says_whether_the_weeks_ran_out() -> None:
 
 
 def test_an_intervention_that_settles_names_what_keeps_the_band() -> None:
-    fields = {"move": "settle", "from_band": "high", "to_band": "high"}
+    fields: dict[str, Any] = {"move": "settle", "from_band": "high", "to_band": "high"}
     assert said(**fields, rule="value_gained", facts={"value": 50000, "earned_band": "high"}) == (
         "Stays in high: its value of $50,000 carries high."
     )
@@ -71,7 +71,7 @@ def test_an_account_that_enters_is_told_what_its_value_earns(
     to_band: str, value: str | None, segment: str | None, why: str
 ) -> None:
     amount = Decimal(value) if value is not None else None
-    fields = {"move": "enter", "from_band": None, "to_band": to_band, "rule": "entry", "facts": {}}
+    fields: dict[str, Any] = {"move": "enter", "from_band": None, "to_band": to_band, "rule": "entry", "facts": {}}
     assert said(**fields, value=amount, segment=segment) == f"Entered {to_band}: {why}."
 
 
@@ -103,7 +103,7 @@ def test_a_review_says_that_a_person_decides() -> None:
 
 def test_a_contested_account_hears_both_sides() -> None:
     facts = {"seats_before": 40, "seats_now": 95, "quiet_days": 95, "cadence_days": 30}
-    fields = {"outcome": "contested", "move": "graduate", "from_band": "low", "to_band": "high"}
+    fields: dict[str, Any] = {"outcome": "contested", "move": "graduate", "from_band": "low", "to_band": "high"}
     assert said(**fields, rule="expansion", against="quiet", facts=facts) == (
         "Contested, stays in low: rule expansion says up because seats grew from 40 to 95 and it asked for an API"
         " integration; rule quiet says down because nobody has engaged for 95 days, over two cycles of 30."

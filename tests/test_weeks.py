@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from random import Random
+from typing import Any
 
 import pytest
 from sqlalchemy import Connection, Engine, update
@@ -21,7 +22,7 @@ def happen(connection: Connection, random: Random, week: int) -> None:
         add_account(connection, f"A{week:02}-{number}", arr, segment=segment, adoption=random.choice([None, 0.1, 0.9]))
     known = [f"A{earlier:02}-{number}" for earlier in range(week) for number in range(6)]
     for account_id in random.sample(known, min(len(known), 8)):
-        change = random.choice(
+        change: dict[str, Any] = random.choice(
             [{"arr": 20}, {"arr": 400}, {"arr": 3000}, {"adoption": 0.1}, {"adoption": 0.8}, {"status": "churned"}]
         )
         connection.execute(update(accounts).where(accounts.c.account_id == account_id).values(change))

@@ -14,6 +14,7 @@ from app.cli.output import open_output
 from app.database import open_engine, scratch_engine
 from app.demo import DEMO_ACCOUNTS, DEMO_AS_OF, DEMO_SEED, fill
 from app.errors import Guarded
+from app.figures import sentence
 from app.pipeline import RunResult
 from app.policy.model import Policy
 from app.policy.read import load_policy
@@ -101,10 +102,12 @@ def _ending(result: RunResult) -> str:
         case "nothing":
             return "Nothing to do: every account is where the policy wants it."
         case "blocked":
-            return _stopped(result)
+            stopped = sentence(_stopped(result))
+            return f"{stopped} If the figures are right, raise the limit under [guards] in the policy and run again."
 
 
 def _stopped(result: RunResult) -> str:
-    guards = " ".join(f"{verdict.guard}: {verdict.detail}" for verdict in result.plan.tripped)
-    would = "A guard would stop this plan." if result.run_id is None else "A guard stopped this plan; nothing moved."
-    return f"{would} {guards} If the figures are right, raise the limit under [guards] in the policy and run again."
+    """Which guards stopped the run, or would, and why."""
+    why = " ".join(f"{verdict.guard}: {verdict.detail}" for verdict in result.plan.tripped)
+    did = "a guard would stop this plan" if result.run_id is None else "a guard stopped this plan and nothing moved"
+    return f"{did}; {why}"

@@ -29,7 +29,7 @@ __all__ = ["LIVE", "Sources", "check_columns", "decide", "decision_statement", "
 def decision_statement(policy: Policy, as_of: datetime, sources: Sources = LIVE) -> Select[Any]:
     """The statement whose rows are the decisions, ordered by account id."""
     ask = Question(policy, as_of, sources)
-    book = staged(ask)
+    book = whole_book(ask)
     hopefuls = book.where(judge.is_candidate(ask, book, ask.facts.measurements)).cte("hopefuls")
     known = Rows(measured(ask, hopefuls).subquery("measured"))
     rows = judged(ask, Rows(known.where(judge.is_candidate(ask, known)).subquery("candidates")))
@@ -41,16 +41,16 @@ def decision_statement(policy: Policy, as_of: datetime, sources: Sources = LIVE)
     )
 
 
-def staged(ask: Question) -> Rows:
-    """The book, with what is known of every account before its measurements: its value, ranks and stage."""
+def whole_book(ask: Question) -> Rows:
+    """The book, with what is known of every account before its measurements: its value and its ranks."""
     book = Rows(joined(ask).subquery("book"))
     book = book.plus(lambda rows: valued(ask, rows), name="valued", fenced=False)
-    book = book.plus(lambda rows: placed(ask, rows), name="placed", fenced=False)
-    return book.plus(lambda rows: [judge.stage(ask, rows).label("stage")], name="staged", fenced=False)
+    return book.plus(lambda rows: placed(ask, rows), name="placed")
 
 
 def judged(ask: Question, candidates: Rows) -> Rows:
     """The candidates, whose measurements are known, with what every rule says of them and what follows."""
+    candidates = candidates.plus(lambda rows: [judge.stage(ask, rows).label("stage")], name="staged")
     return (
         candidates.plus(lambda rows: judge.conditions(ask, rows), name="conditions")
         .plus(lambda rows: judge.looks(ask, rows), name="looks")

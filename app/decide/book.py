@@ -25,7 +25,9 @@ from sqlalchemy import (
     func,
     literal,
     null,
+    or_,
     select,
+    true,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
@@ -96,6 +98,12 @@ def days_until_quarter_end(today: date) -> int:
     return (next_quarter - today).days - 1
 
 
+def is_active(accounts: FromClause) -> Column:
+    """Whether a row of `accounts` is a customer's; one of unknown status is. NULL for no row."""
+    # Not coalesce, of which the planner knows no statistics.
+    return or_(accounts.c.status == "active", accounts.c.status.is_(None))
+
+
 def joined(ask: Question, *, occasions: bool = True) -> Select[Any]:
     """One row per account that is known to `accounts` or `coverage`, with its raw facts and its occasions."""
     accounts, coverage = ask.sources.accounts, ask.sources.coverage
@@ -103,9 +111,7 @@ def joined(ask: Question, *, occasions: bool = True) -> Select[Any]:
     columns: list[Column] = [
         account_id.label("account_id"),
         accounts.c.account_id.is_not(None).label("is_known"),
-        and_(accounts.c.account_id.is_not(None), func.coalesce(accounts.c.status, "active") == "active").label(
-            "is_active"
-        ),
+        and_(accounts.c.account_id.is_not(None), is_active(accounts)).label("is_active"),
         *(accounts.c[name] for name in ("segment", "region", "language", "currency")),
         account_column("arr", accounts.c.arr).label("booked_arr"),
         *(coverage.c[name] for name in COVERAGE_COLUMNS),
@@ -117,7 +123,7 @@ def joined(ask: Question, *, occasions: bool = True) -> Select[Any]:
     columns.append(pinned.c.band.label("pin_band"))
     first = ask.facts.first_pass(ask.as_of)
     if first.wanted and occasions:
-        passed = first.over(ask.sources.account_signals, coverage, only_these=False).cte("occasions")
+        passed = first.over_all(ask.sources.account_signals, coverage).cte("occasions")
         source = source.outerjoin(passed, passed.c.account_id == account_id)
         columns += [*_signal_columns(first, passed), passed.c.newest_signal_at.label("newest_occasion_at")]
     else:
@@ -152,14 +158,13 @@ def _pins_in_force(ask: Question) -> FromClause:
 def measured(ask: Question, candidates: FromClause) -> Select[Any]:
     """The candidates with their measurements."""
     second = ask.facts.second_pass(ask.as_of)
-    newest = candidates.c.newest_occasion_at
+    newest: Column = candidates.c.newest_occasion_at
     if not second.wanted:
         return select(*candidates.c, newest.label("newest_signal_at"))
-    passed = second.over(ask.sources.account_signals, candidates, only_these=True).cte("measurements")
-    newest_of_all = func.greatest(newest, passed.c.newest_signal_at, type_=Instant)
-    return select(*candidates.c, *_signal_columns(second, passed), newest_of_all.label("newest_signal_at")).select_from(
-        candidates.outerjoin(passed, passed.c.account_id == candidates.c.account_id)
-    )
+    # Account by account through the primary key: no hash or sort of the signals, however many there are.
+    one = second.of_one(ask.sources.account_signals, candidates).lateral("measurements")
+    newest = func.greatest(newest, one.c.newest_signal_at, type_=Instant).label("newest_signal_at")
+    return select(*candidates.c, *_signal_columns(second, one), newest).select_from(candidates.join(one, true()))
 
 
 def _signal_columns(done: Pass, passed: FromClause) -> list[Column]:

@@ -5,9 +5,9 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, func, literal, or_, select
+from sqlalchemy import Connection, Select, and_, exists, func, literal, literal_column, not_, or_, select
 
-from app.decide.book import Question, joined, valued
+from app.decide.book import Question, is_active, joined, valued
 from app.decide.layers import Rows
 from app.decide.signals import in_window
 from app.decide.sources import LIVE, Sources
@@ -33,7 +33,7 @@ def take_census(connection: Connection, policy: Policy, as_of: datetime, sources
     bands = sorted(rows, key=lambda row: (order.get(row["band"], len(order)), row["band"] or ""))
     missing = {name: sum(row["accounts"] - row[f"known_{name}"] for row in rows) for name in names}
     accounts = sum(row["accounts"] for row in rows)
-    missing |= {name: accounts - known for name, known in _measured(connection, ask).items()}
+    missing |= {name: max(accounts - known, 0) for name, known in _measured(connection, ask).items()}
     return Census(
         bands=tuple(BandCount(row["band"], row["accounts"], _money(row["value"]), _money(row["arr"])) for row in bands),
         missing=dict(sorted(missing.items())),
@@ -68,16 +68,18 @@ def _measured(connection: Connection, ask: Question) -> Mapping[str, int]:
         return {}
     accounts, signals = ask.sources.accounts, ask.sources.account_signals
     windows = [and_(*in_window(fact, signals.c, ask.as_of)) for fact in expected]
-    counts = [
-        func.count(signals.c.account_id.distinct()).filter(window).label(fact.name)
-        for fact, window in zip(expected, windows, strict=True)
-    ]
-    statement = (
-        select(*counts)
-        .select_from(signals.join(accounts, accounts.c.account_id == signals.c.account_id))
+    has = [func.bool_or(window).label(fact.name) for fact, window in zip(expected, windows, strict=True)]
+    by_account = (
+        select(signals.c.account_id, *has)
         .where(or_(*windows), signals.c.occurred_at <= literal(ask.as_of, Instant))
-        .where(func.coalesce(accounts.c.status, "active") == "active")
+        .group_by(signals.c.account_id)
+        .offset(literal_column("0"))  # a fence: else every parallel worker would aggregate all of them for itself
+        .subquery("by_account")
     )
+    known = [func.count().filter(by_account.c[fact.name]).label(fact.name) for fact in expected]
+    # The few that left are taken out, rather than the many that stay looked up; a signal of nobody counts for somebody.
+    left = exists().where(accounts.c.account_id == by_account.c.account_id, not_(is_active(accounts)))
+    statement = select(*known).select_from(by_account).where(not_(left))
     return dict(connection.execute(statement).mappings().one())
 
 

@@ -1,6 +1,6 @@
 """Which facts a policy reads, and how each becomes a column of the book.
 
-Numbers out of all reason, NaN and infinite instants count as missing: a view over a user's own table may hold them, and
+NaN and infinite instants count as missing: a view over a user's own table may hold them, and
 a weekly run must not die of one row.
 """
 
@@ -22,7 +22,6 @@ from app.tables import Instant
 
 Column = ColumnElement[Any]
 
-_SANE = Decimal(10) ** 30
 _NUMBER = r"^\s*[+-]?\d{1,18}(\.\d{1,18})?\s*$"
 _DATE = r"^(?!0000)\d{4}-\d{2}-\d{2}$"
 _TIMESTAMP = r"^(?!0000)\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}(:\d{2}(\.\d+)?)?([zZ]|[+-]\d{2}(:?\d{2})?)?)?$"
@@ -152,10 +151,10 @@ def _without_fallback(expression: Expression) -> frozenset[str]:
 
 
 def account_column(name: str, column: Column) -> Column:
-    """An account's own column as a fact: NUMERIC for numbers, missing where it is out of all reason."""
+    """An account's own column as a fact: NUMERIC for numbers, missing where it is NaN or an infinite instant."""
     match ACCOUNT_FACTS[name]:
         case Type.NUMBER:
-            return _sane(cast(column, Numeric))
+            return _a_number(cast(column, Numeric))
         case Type.DATE | Type.TIMESTAMP:
             return case((func.isfinite(column), column))
         case _:
@@ -188,8 +187,8 @@ def signal_column(fact: SignalFact, reading: Reading, signal_facts: Any) -> Colu
     return func.coalesce(column, literal(0, Numeric)) if fact.measure == "count" else column
 
 
-def _sane(number: Column) -> Column:
-    return case((number.between(literal(-_SANE, Numeric), literal(_SANE, Numeric)), number))
+def _a_number(number: Column) -> Column:
+    return func.nullif(number, literal(Decimal("NaN"), Numeric), type_=Numeric())
 
 
 def _instant(written: Column) -> Column:

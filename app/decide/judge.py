@@ -34,7 +34,7 @@ from app.decide.book import SETTLING, Lens, Question, fingerprint
 from app.decide.expressions import holds
 from app.decide.layers import Rows
 from app.decide.relax import necessary
-from app.policy.model import EARNED, NEXT, PREVIOUS, Rule
+from app.policy.model import EARNED, NEXT, PREVIOUS, Band, Rule
 from app.tables import Instant
 
 Column = ColumnElement[Any]
@@ -43,19 +43,29 @@ FIRED, REVIEW, SPENT = "fired", "review", "blocked by spent"
 NOTHING_NEW, MINIMUM_STAY = "blocked by nothing new", "blocked by minimum stay"
 
 
-def stage(ask: Question, rows: Rows) -> Column:
-    """The step of the page that decides the account, NULL where it is no concern of ours."""
-    covered = rows["band"].is_not(None)
+def by_stage(ask: Question, rows: Rows, *, covered: Column, pin: Column, rules: Column, **each: Column) -> Column:
+    """What is given for the step of the page that decides the account.
+
+    `covered` is for accounts that left, NULL or false where they have no coverage either; `each` has the rest.
+    """
+    has_coverage = rows["band"].is_not(None)
     unsettled = or_(rows["band_rule"] == "import", not_(ask.before(SETTLING, rows["band_since"])))
     return case(
-        (not_(rows["is_active"]), case((covered, "left"))),
-        (rows["pin_rank"].is_not(None), "pin"),
-        (not_(covered), "enter"),
-        (or_(rows["own_rank"].is_(None), rows["present_rank"].is_(None)), "unknown"),
-        (not_(unsettled), "settling"),
-        (rows["intervention"].is_not(None), "lifted"),
-        else_="rules",
+        (not_(rows["is_active"]), covered),
+        (rows["pin_rank"].is_not(None), pin),
+        (not_(has_coverage), each["enter"]),
+        (or_(rows["own_rank"].is_(None), rows["present_rank"].is_(None)), each["unknown"]),
+        (not_(unsettled), each["settling"]),
+        (rows["intervention"].is_not(None), each["lifted"]),
+        else_=rules,
     )
+
+
+def stage(ask: Question, rows: Rows) -> Column:
+    """The name of the step that decides the account, NULL where it is no concern of ours."""
+    left = case((rows["band"].is_not(None), literal("left")))
+    names = {name: literal(name) for name in ("pin", "enter", "unknown", "settling", "lifted", "rules")}
+    return by_stage(ask, rows, covered=left, **names)
 
 
 def is_candidate(ask: Question, rows: Rows, unknown: frozenset[str] = frozenset()) -> Column:
@@ -64,17 +74,20 @@ def is_candidate(ask: Question, rows: Rows, unknown: frozenset[str] = frozenset(
     `unknown` facts are not at hand yet: a condition counts as TRUE that could become so when they are.
     """
     own = Lens(ask, rows, "now", rows["own_rank"])
-    carries_state = or_(
-        rows["intervention"].is_not(None), rows["spent_intervention"].is_not(None), rows["pending"].is_not(None)
-    )
+    carries_state = or_(rows["spent_intervention"].is_not(None), rows["pending"].is_not(None))
     says = [
         and_(applies(ask, rows, rule), holds(necessary(rule.when, unknown), own.reader)) for rule in ask.policy.rules
     ]
-    return case(
-        (rows["stage"].in_(["left", "enter", "unknown"]), true()),
-        (rows["stage"] == "pin", rows["present_rank"].is_distinct_from(rows["pin_rank"])),
-        (rows["stage"].in_(["lifted", "rules"]), or_(carries_state, *says)),
-        else_=false(),
+    return by_stage(
+        ask,
+        rows,
+        covered=rows["band"].is_not(None),
+        pin=rows["present_rank"].is_distinct_from(rows["pin_rank"]),
+        enter=true(),
+        unknown=true(),
+        settling=false(),
+        lifted=true(),
+        rules=or_(carries_state, *says),
     )
 
 
@@ -101,12 +114,30 @@ def fits_segment(rows: Rows, rule: Rule) -> Column:
 
 def applies(ask: Question, rows: Rows, rule: Rule) -> Column:
     """Whether the rule applies in the account's own band and wants a band in its direction; never NULL."""
-    own, top = rows["own_rank"], len(ask.ranks) - 1
-    wanted = target(ask, rows, rule, own)
-    direction = wanted < own if rule.move == "demote" else wanted > own
-    there = and_(wanted >= 0, wanted <= top, direction)
-    ranks = sorted(ask.ranks[name] for name in rule.from_bands if name in ask.ranks)
-    return and_(own.in_(ranks), fits_segment(rows, rule), func.coalesce(there, false()))
+    own = rows["own_rank"]
+    here = own.in_([band.rank for band in ask.policy.bands if _leads(ask, rule, band)])
+    if rule.to != EARNED:
+        return and_(here, fits_segment(rows, rule))
+    earned = rows["earned_rank"]
+    direction = earned < own if rule.move == "demote" else earned > own
+    return and_(here, fits_segment(rows, rule), func.coalesce(direction, false()))
+
+
+def _leads(ask: Question, rule: Rule, band: Band) -> bool:
+    """Whether the rule is for accounts in this band, and its target exists and lies in its direction from there."""
+    own = band.rank
+    if band.name not in rule.from_bands:
+        return False
+    match rule.to:
+        case name if name == EARNED:
+            return True
+        case name if name == NEXT:
+            wanted = own + 1
+        case name if name == PREVIOUS:
+            wanted = own - 1
+        case name:
+            wanted = ask.ranks[name]
+    return 0 <= wanted < len(ask.ranks) and (wanted < own if rule.move == "demote" else wanted > own)
 
 
 def conditions(ask: Question, rows: Rows) -> list[Column]:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from sqlalchemy import Boolean, Connection, FromClause, Integer, case, cast, literal, select
 
-from app.decide import judge, judged, outcome, staged
+from app.decide import judge, judged, outcome, whole_book
 from app.decide.book import Lens, Question, measured
 from app.decide.expressions import compile_expression
 from app.decide.facts import shown_facts
@@ -73,7 +73,7 @@ class Judgement:
 def read_judgement(connection: Connection, policy: Policy, account_id: str, as_of: datetime) -> Judgement | None:
     """How the account is decided at `as_of`; None for one that neither `accounts` nor `coverage` knows."""
     ask = Question(policy, as_of, _sources(policy, account_id, as_of))
-    book = staged(ask)
+    book = whole_book(ask)
     one = book.where(book["account_id"] == account_id).cte("one")
     known = Rows(measured(ask, one).subquery("measured"))
     rows = judged(ask, known)

@@ -41,29 +41,39 @@ class Pass:
     kinds: tuple[str, ...]
     as_of: datetime
 
-    def over(self, signals: FromClause, standing: FromClause, *, only_these: bool) -> Select[Any]:
-        """One row per account that has such a signal: `account_id`, a column per fact and reading, `newest_signal_at`.
+    def over_all(self, signals: FromClause, standing: FromClause) -> Select[Any]:
+        """One row per account that has such a signal: `account_id`, the facts, and `newest_signal_at`.
 
-        `standing` tells each account's `band_since`. With `only_these` the accounts in it are the only ones.
+        `standing` tells the `band_since` of every account that has one.
         """
-        signal = signals.c
-        columns = [
-            self._aggregate(fact, reading, signal, standing.c.band_since).label(column_of(fact, reading))
-            for fact, reading in self.wanted
-        ]
-        same = standing.c.account_id == signal.account_id
         source: Any = signals
-        if only_these:
-            source = signals.join(standing, same)
-        elif any(fact.event and reading == "fresh" for fact, reading in self.wanted):
-            source = signals.outerjoin(standing, same)
-        return (
-            select(signal.account_id, *columns, func.max(signal.occurred_at).label("newest_signal_at"))
-            .select_from(source)
-            .where(signal.kind.in_(self.kinds))
-            .where(signal.occurred_at <= literal(self.as_of, Instant), func.isfinite(signal.occurred_at))
-            .group_by(signal.account_id)
+        if any(fact.event and reading == "fresh" for fact, reading in self.wanted):
+            source = signals.outerjoin(standing, standing.c.account_id == signals.c.account_id)
+        columns = self._columns(signals, standing)
+        return self._read(select(signals.c.account_id, *columns).select_from(source), signals).group_by(
+            signals.c.account_id
         )
+
+    def of_one(self, signals: FromClause, account: FromClause) -> Select[Any]:
+        """The one row, for a LATERAL join to `account`, of its facts and `newest_signal_at`."""
+        own = signals.c.account_id == account.c.account_id
+        return self._read(select(*self._columns(signals, account)).correlate(account), signals).where(own)
+
+    def _columns(self, signals: FromClause, standing: FromClause) -> list[Column]:
+        signal, band_since = signals.c, standing.c.band_since
+        return [
+            *(
+                self._aggregate(fact, reading, signal, band_since).label(column_of(fact, reading))
+                for fact, reading in self.wanted
+            ),
+            func.max(signal.occurred_at).label("newest_signal_at"),
+        ]
+
+    def _read(self, statement: Select[Any], signals: FromClause) -> Select[Any]:
+        at = signals.c.occurred_at
+        # Not isfinite, of which the planner knows no statistics.
+        known = and_(at <= literal(self.as_of, Instant), at > literal("-infinity", Instant))
+        return statement.where(signals.c.kind.in_(self.kinds), known)
 
     def _aggregate(self, fact: SignalFact, reading: Reading, signal: Any, band_since: Column) -> Column:
         window = in_window(fact, signal, self.as_of)

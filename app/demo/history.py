@@ -4,77 +4,41 @@ from collections import Counter
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import Connection, Insert, Text, Uuid, func, insert, literal, null, select
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import Connection, FromClause, Insert, func, insert, literal, select
 
 from app.demo.accounts import IMPORTED_DAYS
-from app.tables import Instant, band_history, coverage, owner_history, runs
-
-IMPORT = "import"
-"""The rule that brought an account in."""
+from app.load.cover import insert_band_history, insert_owner_history
+from app.tables import Instant, coverage, runs
 
 _RUN_IDS = (UUID("00000000-0000-4000-8000-000000000001"), UUID("00000000-0000-4000-8000-000000000002"))
-_REASON = "brought in by the coverage file"
+_FILES = ("tiering.csv", "half-year.csv")
 
 
 def write_history(connection: Connection, as_of: datetime) -> Counter[str]:
     """A run for each import, and for each covered account the rows that say how its band and owner came about."""
     written: Counter[str] = Counter()
-    for run_id, days in zip(_RUN_IDS, IMPORTED_DAYS, strict=True):
-        at = as_of.replace(second=0, microsecond=0) - timedelta(days=days)
-        entered = select(func.count()).select_from(coverage).where(coverage.c.band_since == literal(at, Instant))
-        counts = {"entered": connection.execute(entered).scalar_one()}
-        if counts["entered"]:
-            _write_run(connection, run_id, at, counts)
-            written["runs"] += 1
-            written["band_history"] += _write_bands(connection, run_id, at)
-            written["owner_history"] += _write_owners(connection, run_id, at)
+    for run_id, file, days in zip(_RUN_IDS, _FILES, IMPORTED_DAYS, strict=True):
+        at = as_of - timedelta(days=days)
+        new = _imported(at)
+        counted = connection.execute(
+            select(func.count().label("moves"), func.count(new.c.owner_id).label("owner_changes")).select_from(new)
+        ).one()
+        if counted.moves:
+            counts = {"moves": counted.moves, "owner_changes": counted.owner_changes}
+            connection.execute(_run(run_id, at, counts))
+            connection.execute(insert_band_history(new, file, run_id))
+            connection.execute(insert_owner_history(new, file, run_id))
+            written += Counter(runs=1, band_history=counted.moves, owner_history=counted.owner_changes)
     return written
 
 
-def _write_run(connection: Connection, run_id: UUID, at: datetime, counts: dict[str, int]) -> None:
+def _imported(at: datetime) -> FromClause:
+    """What the file of that day said, an account per line after the head."""
+    line = func.row_number().over(order_by=coverage.c.account_id) + 1
+    columns = (coverage.c[name] for name in ("account_id", "band", "band_since", "owner_id", "owner_since"))
+    return select(line.label("line"), *columns).where(coverage.c.band_since == literal(at, Instant)).subquery("new")
+
+
+def _run(run_id: UUID, at: datetime, counts: dict[str, int]) -> Insert:
     instants = {"as_of": at, "started_at": at, "finished_at": at, "duration_ms": 0}
-    connection.execute(
-        insert(runs).values(run_id=run_id, kind="import", status="applied", counts=counts, **instants)
-    )  # fmt: skip
-
-
-def _write_bands(connection: Connection, run_id: UUID, at: datetime) -> int:
-    rows = {
-        "account_id": coverage.c.account_id,
-        "run_id": literal(run_id, Uuid),
-        "changed_at": coverage.c.band_since,
-        "to_band": coverage.c.band,
-        "move": literal("enter", Text),
-        "rule": coverage.c.band_rule,
-        "reason": literal(_REASON, Text),
-        "evidence": func.jsonb_build_object(type_=JSONB),
-        "to_owner_id": coverage.c.owner_id,
-    }
-    brought_in = (
-        select(*rows.values()).where(coverage.c.band_since == literal(at, Instant)).order_by(coverage.c.account_id)
-    )
-    return _insert(connection, insert(band_history).from_select(list(rows), brought_in))
-
-
-def _write_owners(connection: Connection, run_id: UUID, at: datetime) -> int:
-    rows = {
-        "account_id": coverage.c.account_id,
-        "run_id": literal(run_id, Uuid),
-        "changed_at": coverage.c.owner_since,
-        "from_owner_id": null(),
-        "to_owner_id": coverage.c.owner_id,
-        "why": literal(IMPORT, Text),
-        "reason": literal(_REASON, Text),
-    }
-    brought_in = (
-        select(*rows.values())
-        .where(coverage.c.band_since == literal(at, Instant), coverage.c.owner_id.is_not(None))
-        .order_by(coverage.c.account_id)
-    )
-    return _insert(connection, insert(owner_history).from_select(list(rows), brought_in))
-
-
-def _insert(connection: Connection, statement: Insert) -> int:
-    """How many rows the statement inserted."""
-    return connection.execute(statement, execution_options={"preserve_rowcount": True}).rowcount
+    return insert(runs).values(run_id=run_id, kind="import", status="applied", counts=counts, **instants)

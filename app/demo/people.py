@@ -56,14 +56,20 @@ class Books:
 
     csms: list[Csm]
     line: dict[Cell, list[Csm]]
-    turn: Counter[Cell] = field(default_factory=Counter)
+    turn: Counter[tuple[Cell, bool]] = field(default_factory=Counter)
 
-    def owner(self, band: str, region: str, value: int) -> str | None:
-        """The next CSM in line who has room, with the account in their book; None if nobody has."""
-        line = self.line.get((band, region), ())
+    def owner(self, card: Card, value: int) -> str | None:
+        """The next CSM in line who has room, with the account in their book; None if nobody has.
+
+        Steady accounts and the others are dealt out each in turn, and every round begins one further down the line, so
+        that no book is full of accounts that move.
+        """
+        cell = (card.band or "", card.region)
+        turn, line = (cell, card.story == "steady"), self.line.get(cell, ())
         for _ in range(len(line)):
-            csm = line[self.turn[band, region] % len(line)]
-            self.turn[band, region] += 1
+            rounds, place = divmod(self.turn[turn], len(line))
+            csm = line[(place + rounds) % len(line)]
+            self.turn[turn] += 1
             if csm.room > 0:
                 csm.room -= 1
                 csm.accounts += 1

@@ -14,11 +14,12 @@ from sqlalchemy import Connection
 from app.demo import names
 from app.demo.accounts import Account, Draw, Levels, levels, steady
 from app.demo.decks import SEGMENTS, Card, Profile, deal
-from app.demo.history import IMPORT, write_history
+from app.demo.history import write_history
 from app.demo.people import Books, absences, close_books, hire
 from app.demo.rows import DAY, Calendar, Cell, array, line, money
 from app.demo.signals import engaged_minutes, signals
 from app.demo.stories import told
+from app.load.cover import RULE
 from app.policy.model import Policy
 
 BATCH = 2000
@@ -148,7 +149,7 @@ def _add_coverage(company: Company, number: int, account: Account, band: str) ->
     since = company.calendar.instant(account.imported_days * DAY)
     owner = None
     if band in company.profile.books and not account.waiting:
-        owner = company.books.owner(band, account.card.region, account.value or 0)
+        owner = company.books.owner(account.card, account.value or 0)
     waits = band in company.profile.books and owner is None
     pending = None
     if account.pending:
@@ -161,7 +162,7 @@ def _add_coverage(company: Company, number: int, account: Account, band: str) ->
         account_id(number),
         band,
         since,
-        IMPORT,
+        RULE,
         owner,
         since if owner else None,
         since if owner else None,

@@ -119,7 +119,7 @@ def _why_item(firing: Firing, rule: Rule, item: Expression) -> str:
 def _is_never(firing: Firing, rule: Rule, condition: Expression) -> bool:
     """Whether the condition is never true where the rule applies, whatever its target."""
     reasonings = [firing.reasoning(situation) for situation in firing.situations(rule)]
-    return not any(reasoning.possible(reasoning.true(condition)) for reasoning in reasonings)
+    return not any(reasoning.some(reasoning.true(condition)) for reasoning in reasonings)
 
 
 def _protection(firing: Firing, rule: Rule, path: str) -> Iterator[Problem]:
@@ -136,7 +136,7 @@ def _forestalled(firing: Firing, rule: Rule, path: str) -> Iterator[Problem]:
     for situation in firing.situations(rule):
         ways = firing.fires(rule, situation)
         before = (peer for peer in earlier if firing.applies(peer, situation))
-        forestalls = next((peer for peer in before if not firing.uncovered(ways, peer, situation)), None)
+        forestalls = next((peer for peer in before if firing.covers(peer, ways, situation)), None)
         if ways and forestalls is None:
             return
         if ways and forestalls is not None:
@@ -190,7 +190,7 @@ def _undoing(firing: Firing, rule: Rule, situation: Situation) -> list[str]:
             for demotion in firing.policy.demotions
             if demotion.name not in rule.despite and firing.applies(demotion, Situation(rank, situation.segment))
         ]
-        standing = next((each for each in demotions if not firing.uncovered(ways, each, entry)), None)
+        standing = next((each for each in demotions if firing.covers(each, ways, entry)), None)
         if standing is None:
             return []
         names.append(standing.name)
@@ -207,7 +207,7 @@ def _contesting(firing: Firing, rule: Rule, situation: Situation) -> str | None:
             and demotion.min_stay_weeks <= rule.min_stay_weeks
             and not any(demotion.name in graduation.despite for graduation in firing.policy.graduations)
         )
-        if as_quick and firing.applies(demotion, situation) and not firing.uncovered(ways, demotion, situation):
+        if as_quick and firing.applies(demotion, situation) and firing.covers(demotion, ways, situation):
             return demotion.name
     return None
 
@@ -217,7 +217,7 @@ def _contesting(firing: Firing, rule: Rule, situation: Situation) -> str | None:
 
 def _always(firing: Firing, rule: Rule, path: str) -> Iterator[Problem]:
     reasonings = [firing.reasoning(situation) for situation in firing.situations(rule)]
-    if reasonings and not any(each.possible(each.not_true(rule.when)) for each in reasonings):
+    if reasonings and not any(each.some(each.not_true(rule.when)) for each in reasonings):
         yield Problem(f"{path}.when", "the condition is true of every account the rule applies to")
 
 
@@ -226,7 +226,7 @@ def _idle_protection(firing: Firing, rule: Rule, path: str) -> Iterator[Problem]
         return
     for situation in firing.situations(rule):
         reasoning = firing.reasoning(situation)
-        if reasoning.possible(both(firing.fires(rule, situation), reasoning.true(rule.protect_when))):
+        if reasoning.some(both(firing.fires(rule, situation), reasoning.true(rule.protect_when))):
             return
     yield Problem(f"{path}.protect_when", "it protects no account, as it is never true where the rule fires")
 

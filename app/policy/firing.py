@@ -101,6 +101,13 @@ class Firing:
         target = self.target(rule, situation.band)
         return target <= rank if rule.move == "demote" else target >= rank
 
+    def covers(self, rule: Rule, ways: Ways, situation: Situation) -> bool:
+        """Whether the rule fires in all of the ways."""
+        if not self.applies(rule, Situation(situation.band, situation.segment)):
+            return not ways
+        reasoning = self.reasoning(situation)
+        return not reasoning.some(both(ways, reasoning.not_true(self.condition(rule, situation.band))))
+
     def uncovered(self, ways: Ways, rule: Rule, situation: Situation, reaching: int | None = None) -> Ways:
         """Those of the ways in which the rule does not fire, or does not reach the band."""
         if not self.applies(rule, Situation(situation.band, situation.segment)):

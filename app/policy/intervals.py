@@ -153,23 +153,28 @@ def _without(term: Expression, bounds: list[AtMost], whole: Collection[Expressio
             others.append(bound)
         else:
             (above if factor > 0 else below).append(AtMost(bound.form.times(1 / abs(factor)), bound.strict))
-    if len(others) + len(above) * len(below) > MOST_BOUNDS:
+    if not above or not below or len(others) + len(above) * len(below) > MOST_BOUNDS:
         return others
     sums = [AtMost(high.form.plus(low.form), high.strict or low.strict) for high in above for low in below]
-    return _tightest([*others, *sums], whole)
+    return _tightest(sums, whole, others)
 
 
-def _tightest(bounds: Iterable[AtMost], whole: Collection[Expression]) -> list[AtMost] | None:
-    """Of bounds on the same sum only the tightest, and none that say nothing; None if one cannot hold."""
-    kept: dict[tuple[tuple[Expression, Fraction], ...], AtMost] = {}
+def _tightest(
+    bounds: Iterable[AtMost], whole: Collection[Expression], known: Iterable[AtMost] = ()
+) -> list[AtMost] | None:
+    """Of all bounds on the same sum only the tightest, and none that say nothing; None if one cannot hold.
+
+    Those in `known` have been through this before.
+    """
+    kept = {bound.form.terms: bound for bound in known}
     for bound in bounds:
         if bound.settled is False:
             return None
         if bound.settled:
             continue
         scaled = _scaled(bound, whole)
-        known = kept.get(scaled.form.terms)
-        if known is None or (scaled.form.constant, scaled.strict) > (known.form.constant, known.strict):
+        other = kept.get(scaled.form.terms)
+        if other is None or (scaled.form.constant, scaled.strict) > (other.form.constant, other.strict):
             kept[scaled.form.terms] = scaled
     return list(kept.values())
 

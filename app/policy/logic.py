@@ -13,7 +13,6 @@ proofs, and a lint that rests on them raises no false alarm.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
 from decimal import Decimal
 from fractions import Fraction
 from functools import cached_property
@@ -32,7 +31,6 @@ from app.policy.expressions import (
     Fact,
     In,
     IsNull,
-    Negative,
     Not,
     Or,
     Type,
@@ -40,17 +38,16 @@ from app.policy.expressions import (
 )
 from app.policy.intervals import AtMost, Interval, Linear, possible, range_of
 from app.policy.model import Policy
+from app.policy.terms import numbers_of
 from app.policy.ways import ALWAYS, NEVER, Among, Holds, Missing, Way, Ways, agrees, both, bound, either, hull
 
 T = TypeVar("T")
 
-_TODAY, _NOW = Fact("today", Type.DATE), Fact("now", Type.TIMESTAMP)
 _ASKED = Fact("the number asked for", Type.NUMBER)
 _Op = Literal["=", "<>", "<", "<=", ">", ">="]
 _OPPOSITE: Mapping[_Op, _Op] = {"=": "<>", "<>": "=", "<": ">=", "<=": ">", ">": "<=", ">=": "<"}
 _VALUE = Fact("value", Type.NUMBER)
 _WITH_VALUE = ("earned_band", "value_rank")
-_HALF = Fraction(1, 2)
 
 
 @dataclass(frozen=True)
@@ -66,14 +63,19 @@ class Reasoning:
     expanded: bool = True
 
     @cached_property
-    def _constants(self) -> dict[str, Constant]:
-        return dict(constants(self.policy, self.situation))
+    def constants(self) -> Mapping[str, Constant]:
+        """The facts whose value the situation settles."""
+        return constants(self.policy, self.situation)
 
     # ---- What may hold ---------------------------------------------------------------------------------------------
 
     def possible(self, ways: Ways) -> Ways:
         """Those of the ways that some account might take."""
         return tuple(way for way in ways if agrees(way) and possible(self.bounds_of(way), self._whole(way)))
+
+    def some(self, ways: Ways) -> bool:
+        """Whether some account might take one of the ways."""
+        return any(agrees(way) and possible(self.bounds_of(way), self._whole(way)) for way in ways)
 
     def range_of(self, number: Expression, ways: Ways) -> Interval | None:
         """An interval with every value the number has in these ways; None if there is no way."""
@@ -102,7 +104,7 @@ class Reasoning:
     def _value_range(self) -> Interval:
         """At least nothing, if that follows from how the value is computed."""
         computed = Reasoning(self.policy, self.situation)
-        shortfall = computed.possible(computed.true(Compare("<", _VALUE, _number(0))))
+        shortfall = computed.some(computed.true(Compare("<", _VALUE, Constant(Decimal(0), Type.NUMBER))))
         return Interval() if shortfall else Interval(low=Fraction(0))
 
     def _whole(self, way: Way) -> frozenset[Expression]:
@@ -135,9 +137,9 @@ class Reasoning:
             case IsNull(item):
                 return self.missing(item) if truth else self.known(item)
             case Compare(op, left, right):
-                return self._compared(condition if truth else Compare(_OPPOSITE[op], left, right))
+                return self.compared(condition if truth else Compare(_OPPOSITE[op], left, right))
             case In(item, choices):
-                ways = (self._compared(Compare("=" if truth else "<>", item, choice)) for choice in choices)
+                ways = (self.compared(Compare("=" if truth else "<>", item, choice)) for choice in choices)
                 return either(*ways) if truth else both(*ways)
             case Case() | Call("coalesce"):
                 chosen = self._choices(condition)
@@ -184,8 +186,8 @@ class Reasoning:
 
     def _fact(self, name: str, *, missing: bool) -> Ways:
         """The ways in which a fact is missing, or known."""
-        if name in self._constants:
-            return ALWAYS if (self._constants[name].value is None) is missing else NEVER
+        if name in self.constants:
+            return ALWAYS if (self.constants[name].value is None) is missing else NEVER
         if name in _WITH_VALUE:
             name = "value"
         if never_missing(self.policy, name):
@@ -207,7 +209,7 @@ class Reasoning:
 
     # ---- Comparisons ----------------------------------------------------------------------------------------------
 
-    def _compared(self, comparison: Compare) -> Ways:
+    def compared(self, comparison: Compare) -> Ways:
         """The ways in which a comparison is true."""
         if comparison.left.type is Type.TEXT:
             return self._compared_texts(comparison)
@@ -235,20 +237,20 @@ class Reasoning:
         match expression:
             case Constant(value):
                 return [] if value is None else [(ALWAYS, expression)]
-            case Fact(name) if name in self._constants:
-                return self.texts(self._constants[name])
+            case Fact(name) if name in self.constants:
+                return self.texts(self.constants[name])
             case Fact("segment"):
                 # A segment that is not settled is one that the policy does not name.
                 others: Way = frozenset({Among(expression, frozenset(segments_named(self.policy)), truth=False)})
                 return [(both(self.known(expression), (others,)), expression)]
             case Case() | Call("coalesce"):
-                return self._chosen(expression, self.texts)
+                return self.chosen(expression, self.texts)
             case Call("lower", (item,)):
                 return [(guard, _lower(text)) for guard, text in self.texts(item)]
             case _:
                 return [(self.known(expression), expression)]
 
-    def _chosen(
+    def chosen(
         self, expression: Expression, reading: Callable[[Expression], list[tuple[Ways, T]]]
     ) -> list[tuple[Ways, T]]:
         """What the result of CASE or coalesce can be, each with the ways in which it is that."""
@@ -256,123 +258,9 @@ class Reasoning:
             (both(guard, other), each) for guard, result in self._choices(expression) for other, each in reading(result)
         ]
 
-    # ---- Numbers, dates, times and bands --------------------------------------------------------------------------
-
-    def numbers(self, expression: Expression) -> list[tuple[Ways, Linear]]:  # noqa: PLR0911 - a case for each kind
+    def numbers(self, expression: Expression) -> list[tuple[Ways, Linear]]:
         """The sums the expression can be, each with the ways in which it is that; none where it is missing."""
-        match expression:
-            case Constant(value):
-                return [] if value is None else [(ALWAYS, Linear.number(self._measure(expression)))]
-            case Fact(name) if name in self._constants:
-                return self.numbers(self._constants[name])
-            case Fact("value") if self.expanded:
-                known = self.known(expression)
-                return [(both(known, guard), form) for guard, form in self.numbers(self.policy.value)]
-            case Fact("earned_band"):
-                return self._earned()
-            case Fact("quiet_days") if self.situation.lens == "entry":
-                return [(self.known(expression), Linear.number(0))]
-            case Negative(item):
-                return [(guard, form.times(Fraction(-1))) for guard, form in self.numbers(item)]
-            case Arithmetic():
-                return self._arithmetic(expression)
-            case Case() | Call("coalesce"):
-                return self._chosen(expression, self.numbers)
-            case Call(name, arguments):
-                return self._called(expression, name, arguments)
-            case _:
-                return [(self.known(expression), Linear.term(expression))]
-
-    def _measure(self, constant: Constant) -> Fraction:
-        """A constant on the scale that its type is measured on: bands by rank, dates and times in days."""
-        match constant.value:
-            case Decimal() as number:
-                return Fraction(number)
-            case datetime() as moment:
-                return Fraction(round(moment.timestamp() * 1_000_000), 86_400_000_000)
-            case date() as day:
-                return Fraction(day.toordinal())
-            case name:
-                return Fraction(self.policy.band[str(name)].rank)
-
-    def _earned(self) -> list[tuple[Ways, Linear]]:
-        """Each band, with the ways in which the value reaches its floor and not the next one's."""
-        floors = self.policy.floors.get(self.situation.segment, self.policy.floors[None]).floor
-        found = []
-        for rank, floor in enumerate(floors):
-            reached = self._compared(Compare(">=", _VALUE, _number(floor))) if rank else self.known(_VALUE)
-            above = (
-                self._compared(Compare("<", _VALUE, _number(floors[rank + 1]))) if rank + 1 < len(floors) else ALWAYS
-            )
-            found.append((both(reached, above), Linear.number(rank)))
-        return found
-
-    def _arithmetic(self, expression: Arithmetic) -> list[tuple[Ways, Linear]]:
-        found = []
-        for (guard, left), (other, right) in product(self.numbers(expression.left), self.numbers(expression.right)):
-            ways = both(guard, other)
-            match expression.op:
-                case "+":
-                    found.append((ways, left.plus(right)))
-                case "-":
-                    found.append((ways, left.minus(right)))
-                case "*" if not right.terms or not left.terms:
-                    scaled = left.times(right.constant) if not right.terms else right.times(left.constant)
-                    found.append((ways, scaled))
-                case "/" if not right.terms:
-                    if right.constant:
-                        quotient = left.times(1 / right.constant)
-                        found.append(_rounded(expression, ways, quotient, Fraction(1, 10**6)))
-                case _:
-                    found.append((ways, Linear.term(expression)))
-        return found
-
-    def _called(self, expression: Call, name: str, arguments: tuple[Expression, ...]) -> list[tuple[Ways, Linear]]:
-        match name:
-            case "days_since" | "days_until":
-                return self._days(expression, arguments[0], Fraction(1 if name == "days_since" else -1))
-            case "greatest" | "least":
-                return self._extreme(arguments, ">=" if name == "greatest" else "<=")
-            case "abs":
-                return [
-                    (both(guard, bound(op, form)), form.times(Fraction(sign)))
-                    for guard, form in self.numbers(arguments[0])
-                    for op, sign in ((">=", 1), ("<", -1))
-                ]
-            case "round":
-                decimals = int(self._measure(arguments[1])) if isinstance(arguments[1:], tuple) and arguments[1:] else 0  # type: ignore[arg-type]  # the parser lets only a constant through
-                step = Fraction(1, 10**decimals)
-                return [_rounded(expression, guard, form, step) for guard, form in self.numbers(arguments[0])]
-            case "nullif":
-                different = either(self._compared(Compare("<>", *arguments)), self.missing(arguments[1]))
-                return [(both(guard, different), form) for guard, form in self.numbers(arguments[0])]
-            case _:
-                return [(self.known(expression), Linear.term(expression))]
-
-    def _days(self, expression: Call, moment: Expression, sign: Fraction) -> list[tuple[Ways, Linear]]:
-        """Days to or from a date are exact; of a timestamp they are rounded down."""
-        found = []
-        for guard, form in self.numbers(moment):
-            if moment.type is Type.DATE:
-                found.append((guard, Linear.term(_TODAY).minus(form).times(sign)))
-                continue
-            exact = Linear.term(_NOW).minus(form).times(sign)
-            excess = exact.minus(Linear.term(expression))
-            within = both(bound(">=", excess), bound("<", excess.minus(Linear.number(1))))
-            found.append((both(guard, within), Linear.term(expression)))
-        return found
-
-    def _extreme(self, arguments: tuple[Expression, ...], op: str) -> list[tuple[Ways, Linear]]:
-        """Each argument, with the ways in which it is at the end of all that are known."""
-        found = []
-        for argument in arguments:
-            beaten = [
-                either(self.missing(other), self._compared(Compare(op, argument, other)))  # type: ignore[arg-type]  # one of two
-                for other in arguments
-                if other is not argument
-            ]
-            found += [(both(guard, *beaten), form) for guard, form in self.numbers(argument)]
-        return found
+        return numbers_of(expression, self)
 
 
 def _may_lose_its_value(expression: Expression) -> bool:
@@ -399,22 +287,7 @@ def _texts_compared(op: str, left: Expression, right: Expression) -> Ways:
     return (frozenset({Holds(Compare("=", one, other), equal)}),)
 
 
-def _rounded(term: Expression, guard: Ways, exact: Linear, step: Fraction) -> tuple[Ways, Linear]:
-    """A number that lies within half a step of the exact sum."""
-    if not exact.terms:
-        return guard, Linear.number(
-            (abs(exact.constant) / step + _HALF).__floor__() * step * (1 if exact.constant >= 0 else -1)
-        )
-    excess = Linear.term(term).minus(exact)
-    near = both(bound("<=", excess.minus(Linear.number(step / 2))), bound(">=", excess.plus(Linear.number(step / 2))))
-    return both(guard, near), Linear.term(term)
-
-
 def _lower(text: Expression) -> Expression:
     if isinstance(text, Constant):
         return Constant(str(text.value).lower(), Type.TEXT)
     return Call("lower", (text,), Type.TEXT)
-
-
-def _number(number: Decimal | int) -> Constant:
-    return Constant(Decimal(number), Type.NUMBER)

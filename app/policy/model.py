@@ -120,7 +120,8 @@ class Owners:
     An account whose owner changed less than `stable_days` ago keeps them. A CSM who is away for more than
     `absence_days` is given nobody from `notice_days` before. `max_new_per_run` limits what one CSM is given in a run,
     as a share of their book (None: no limit), and in the first `ramp_weeks` after they were hired to a growing part of
-    that. `renewal_days` before its renewal an account is not moved for balance. No pin lasts longer than `pin_max_days`.
+    that. `renewal_days` before its renewal an account is not moved for balance. No pin lasts longer than
+    `pin_max_days`.
     """
 
     stable_days: int

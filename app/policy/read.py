@@ -58,7 +58,7 @@ def read_text(path: FilePath) -> str:
         body = path.read_bytes()
     except FileNotFoundError:
         raise Mistake(
-            f"there is no file {path}; `bandshift policy show` prints the default policy to start from"
+            f"there is no file {path}; `bandshift policy show --toml` prints the default policy to start from"
         ) from None
     except IsADirectoryError:
         raise Mistake(f"{path} is a folder; name the policy file in it") from None

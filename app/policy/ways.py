@@ -10,7 +10,7 @@ from fractions import Fraction
 from app.policy.expressions import Arithmetic, Constant, Expression, Fact
 from app.policy.intervals import AtMost, Interval, Linear
 
-MOST_WAYS = 3000
+MOST_WAYS = 600
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,22 +39,32 @@ class Row:
     style: str | None = None
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """The reader has gone: whoever opened the stream decides what that means, not Rich, which would exit with 1."""
+        raise BrokenPipeError
+
+
 class Page:
     """Writes to `out`: 80 columns wide, or as wide as the terminal or COLUMNS says, but no wider than 120."""
 
     def __init__(self, out: IO[str]) -> None:
-        self._console = Console(file=out, highlight=False, markup=False, emoji=False, soft_wrap=True)
+        self._begun = False
+        self._console = _Console(file=out, highlight=False, markup=False, emoji=False, soft_wrap=True)
         columns = os.environ.get("COLUMNS", "")
         told = int(columns) if columns.isdigit() else 0
         self.width = min(told or (self._console.width if out.isatty() else _WIDTH), _WIDEST)
 
     def line(self, text: str = "", style: str | None = None) -> None:
         """One line as it is."""
-        self._console.out(printable(text).rstrip(), style=style, highlight=False)
+        self._begun = True
+        plain = self._console.no_color  # NO_COLOR: nor bold, nor dim
+        self._console.out(printable(text).rstrip(), style=None if plain else style, highlight=False)
 
     def heading(self, text: str) -> None:
-        """A blank line and a line that stands out."""
-        self.line()
+        """A line that stands out, after a blank one unless it is the first."""
+        if self._begun:
+            self.line()
         self.line(text, style="bold")
 
     def paragraph(self, text: str, indent: int = 0, style: str | None = None) -> None:

@@ -129,7 +129,8 @@ def _group(page: Page, policy: Policy, group: Group, names: Names) -> None:
     worth = short_money(group.value, policy.currency)
     page.heading(f"{verb}{by}: {counted(group.moves.total, 'account')}, {worth}")
     why = [_sentence(policy, move.decision) for move in group.moves.shown]
-    shared = len(why) > 1 and len(set(why)) == 1
+    # Said once for all of them; for those not shown only where the sentence has no figures.
+    shared = len(why) > 1 and len(set(why)) == 1 and (not group.moves.left_out or _has_no_figures(group))
     if shared:
         page.paragraph(why[0], indent=2)
     columns = [
@@ -154,6 +155,10 @@ def _group(page: Page, policy: Policy, group: Group, names: Names) -> None:
     ]
     page.table(columns, rows)
     _cut(page, group.moves.left_out)
+
+
+def _has_no_figures(group: Group) -> bool:
+    return all(move.decision.facts == "{}" for move in group.moves.shown)
 
 
 def _reassigned(page: Page, policy: Policy, changes: Head[OwnerChange], names: Names) -> None:

@@ -112,7 +112,7 @@ def test_history_tells_a_story_and_a_slice(bandshift_settled: Run, settled: Engi
     assert f"down by {rule}, out of " in story.out
     by_rule = bandshift_settled("history", "--rule", rule, "--since", "2026-11-16", "--until", "2026-11-16")
     assert account in by_rule.out
-    assert bandshift_settled("history", "--rule", rule, "--until", "2026-11-15").out == "\nNo changes\n"
+    assert bandshift_settled("history", "--rule", rule, "--until", "2026-11-15").out == "No changes\n"
 
 
 def test_history_lists_all_to_programs_and_the_latest_when_asked(bandshift_settled: Run) -> None:

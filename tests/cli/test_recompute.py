@@ -85,8 +85,8 @@ def test_a_guard_that_trips_reports_its_reason_and_exits_3(bandshift: Run, compa
         dry = bandshift("recompute", "--dry-run", "--as-of", AS_OF, "--policy", policy)
     assert ended.code == dry.code == 3
     assert "STOP  moved_accounts" in ended.out
-    assert "A guard stopped this plan; nothing moved. moved_accounts: " in ended.err
-    assert "A guard would stop this plan. moved_accounts: " in dry.err
+    assert "bandshift: a guard stopped this plan and nothing moved; moved_accounts: " in ended.err
+    assert "bandshift: a guard would stop this plan; moved_accounts: " in dry.err
     assert {**before, "runs": before["runs"] + 1, "policies": 1} == counted(company)
 
 

@@ -14,7 +14,7 @@ from app.policy.model import SignalFact
 from app.policy.parse import parse
 from app.policy.parts import Scope
 from tests.oracle_expressions import Rung, Value, is_true
-from tests.random_policies import Grammar
+from tests.random_expressions import Grammar
 
 BANDS = ("tech", "low", "high")
 

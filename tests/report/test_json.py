@@ -92,7 +92,7 @@ def test_the_same_plan_gives_the_same_bytes() -> None:
 
 
 def test_many_moves_need_no_more_memory_than_few() -> None:
-    many = plan(POLICY, *(decision(f"A-{number:06}") for number in range(20_000)))
+    many = plan(POLICY, *(decision(f"A-{number:06}") for number in range(5_000)))
     assert many.sha256  # made once and kept, whatever the length
 
     class Nowhere(io.StringIO):
@@ -112,5 +112,5 @@ def test_many_moves_need_no_more_memory_than_few() -> None:
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert Nowhere.characters > 5_000_000
-    assert peak < 1_000_000
+    assert Nowhere.characters > 1_500_000
+    assert peak < 500_000

@@ -72,6 +72,25 @@ def test_names_cannot_draw_on_the_terminal() -> None:
     assert "Evil ?[31m[bold]Ltd[/bold]" in text
 
 
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("name", "styled"), [("", True), ("NO_COLOR", False)])
+def test_a_terminal_is_styled_unless_it_does_not_want_to_be(
+    monkeypatch: pytest.MonkeyPatch, name: str, styled: bool
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    if name:
+        monkeypatch.setenv(name, "1")
+    monday = a_monday(POLICY)
+    out = Terminal()
+    write_table(out, POLICY, monday, summarise(monday, POLICY, 5), NAMES, title="Dry run", ending="Nothing.")
+    assert ("\x1b[" in out.getvalue()) is styled
+
+
 def test_a_long_list_is_cut_with_a_count() -> None:
     many = plan(POLICY, *(decision(f"A-{number:03}", value=Decimal(number)) for number in range(42)))
     text = table(many)
@@ -88,8 +107,14 @@ def test_all_shows_the_whole_list() -> None:
 
 
 def test_a_sentence_that_all_share_is_said_once() -> None:
-    gone = [decision(f"A-{number}", move="leave", to_band=None, rule="left") for number in range(3)]
+    gone = [decision(f"A-{number}", move="leave", to_band=None, rule="left", facts={}) for number in range(9)]
     assert table(plan(POLICY, *gone)).count("It is no longer an active customer.") == 1
+
+
+def test_a_sentence_with_figures_is_not_said_for_accounts_that_are_not_shown() -> None:
+    alike = [decision(f"A-{number}", value=Decimal(9000)) for number in range(7)]
+    assert table(plan(POLICY, *alike), limit=7).count("Its value of $9,000 is under") == 1
+    assert table(plan(POLICY, *alike), limit=5).count("Its value of $9,000 is under") == 5
 
 
 def test_who_leaves_was_no_active_account_before() -> None:
