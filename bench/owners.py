@@ -156,8 +156,8 @@ def contest(name: str, accounts: int, csms: int) -> Contest:
         after = zip(table.csms, table.accounts.tolist(), (cents / 100 for cents in table.value.tolist()), strict=True)
         ways.append(Way(float(table.placed), len(table.owners), owned + newly, *_spreads(list(after))))
     return Contest(
-        shape=name, accounts=accounts, csms=csms, seconds=seconds, cpu_s=cpu_s, peak_mb=peak_mb, gap=float(result.objective.gap),
-        ours=_ours(company, result), round_robin=ways[0], most_room=ways[1],
+        shape=name, accounts=accounts, csms=csms, seconds=seconds, cpu_s=cpu_s, peak_mb=peak_mb,
+        gap=float(result.objective.gap), ours=_ours(company, result), round_robin=ways[0], most_room=ways[1],
     )  # fmt: skip
 
 
