@@ -26,19 +26,23 @@ AT_RISK = "at_risk"
 """The fact of a policy that says which accounts are at risk; without it none is."""
 
 _AT_ONCE = 50_000
+_AT_RISK_COUNTS = ("departure", "rebalance")
 
 
 def completed(connection: Connection, policy: Policy, as_of: datetime, bare: Iterable[Claim]) -> Iterator[Claim]:
     """The claims in their order, each with its former owners, when it got its owner, its renewal, and its lock.
 
-    Whether it is at risk is asked of those whose CSM left, who are many at once and cannot all be first.
+    Whether it is at risk is asked of those whose CSM left, who are many at once and cannot all be first, and of those
+    that could be moved for balance.
     """
     pooled = {band.name for band in policy.bands if band.pooled}
     remaining = iter(bare)
     while batch := list(islice(remaining, _AT_ONCE)):
         asked = [claim for claim in batch if claim.band is not None and claim.band not in pooled]
         known = {row.account_id: row for row in connection.execute(select_history([one.account_id for one in asked]))}
-        at_risk = read_at_risk(connection, policy, as_of, [one.account_id for one in asked if one.why == "departure"])
+        at_risk = read_at_risk(
+            connection, policy, as_of, [one.account_id for one in asked if one.why in _AT_RISK_COUNTS]
+        )
         for claim in batch:
             row = known.get(claim.account_id)
             yield claim if row is None else _completed(policy, as_of, claim, row, claim.account_id in at_risk)

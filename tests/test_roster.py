@@ -183,13 +183,15 @@ def test_a_claim_comes_with_its_history_its_renewal_and_its_lock(database: Engin
 def test_at_risk_is_what_the_policy_says_of_accounts_whose_csm_left(connection: Connection) -> None:
     add_account(connection, "A", 500)
     add_account(connection, "B", 500)
+    add_account(connection, "C", 500)
     add_signal(connection, "A", "health", AS_OF - DAY, 30)
+    add_signal(connection, "C", "health", AS_OF - DAY, 30)
     add_signal(connection, "B", "health", AS_OF - DAY, 90)
     risky = policy(**{"[signals]": '[facts]\nat_risk = "health < 50"\n\n[signals]'})
     assert read_at_risk(connection, risky, AS_OF, ["A", "B"]) == {"A"}
     assert read_at_risk(connection, risky, AS_OF, ["B"]) == frozenset()
     assert read_at_risk(connection, policy(), AS_OF, ["A", "B"]) == frozenset()
-    departed, moved = completed(connection, risky, AS_OF, [claim("A"), claim("A", why="band_change")])
+    departed, moved = completed(connection, risky, AS_OF, [claim("A"), claim("C", why="band_change")])
     assert (departed.at_risk, moved.at_risk) == (True, False)
 
 
