@@ -217,7 +217,7 @@ def test_the_book_of_a_csm_who_leaves_is_handed_over_in_the_run(company: Engine,
     result = run(company, policy(), weeks=1)
     assert result.status == "applied"
     after = where(company)
-    assert {after[name] for name in ("B1", "B2")} == {("low", "dan"), ("low", None)} or after["B3"] == ("low", "dan")
+    assert (after["B1"], after["B2"], after["B3"]) == (("low", "dan"), ("low", None), ("low", None))
     assert all(owner != "ann" for _, owner in after.values())
     with company.connect() as connection:
         whys = connection.execute(
@@ -225,7 +225,7 @@ def test_the_book_of_a_csm_who_leaves_is_handed_over_in_the_run(company: Engine,
             .where(owner_history.c.run_id == result.run_id)
             .order_by(owner_history.c.account_id)
         ).all()  # fmt: skip
-    assert whys == [("B1", "departure"), ("B2", "departure"), ("B3", "waitlist")]
+    assert whys == [("B1", "departure"), ("B2", "departure")]
     assert_sound(company)
 
 

@@ -41,7 +41,7 @@ app.command(short_help="Say why an account is in its band and with its owner.")(
 app.command(short_help="Even out the CSMs' books, a few accounts at a time.")(rebalance.rebalance)
 app.command(short_help="Pin an account to a band or an owner, for a while.")(pins.pin)
 app.command(short_help="Take an account's pin back.")(pins.unpin)
-app.command()(pins.pins)
+app.command(short_help="List the pins, and which of them have lapsed.")(pins.pins)
 app.command()(doctor.doctor)
 app.command(short_help="Fill an empty database with a sample company.")(demo.demo)
 app.add_typer(policy.app, name="policy")

@@ -191,6 +191,7 @@ def _books(page: Page, policy: Policy, books: Head[Book], names: Names) -> None:
                 book.csm_id,
                 names.csms.get(book.csm_id, ""),
                 f"{book.accounts_before:,} -> {book.accounts_after:,} of {book.max_accounts:,}",
+                " -> ".join(_taken(accounts, book) for accounts in (book.accounts_before, book.accounts_after)),
                 " -> ".join(short_money(value, policy.currency) for value in (book.value_before, book.value_after)),
                 f"+{book.arrivals:,} -{book.departures:,}",
             ),
@@ -202,11 +203,17 @@ def _books(page: Page, policy: Policy, books: Head[Book], names: Names) -> None:
         Column("CSM"),
         Column("Name", flexible=True),
         Column("Accounts", right=True),
+        Column("Full", right=True),
         Column("Value", right=True),
         Column("Changes", right=True),
     ]
     page.table(columns, rows)
     _cut(page, books.left_out)
+
+
+def _taken(accounts: int, book: Book) -> str:
+    """What part of the book's size is taken; of a book of no size nothing can be said."""
+    return f"{round(100 * accounts / book.max_accounts)}%" if book.max_accounts > 0 else "-"
 
 
 def _waitlist(page: Page, policy: Policy, as_of: datetime, summary: Summary, names: Names) -> None:
