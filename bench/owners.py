@@ -139,9 +139,9 @@ def _csm(random: Random, number: int, seats: float, limit: Decimal | None) -> Cs
     )
 
 
-def contest(name: str, accounts: int, csms: int) -> Contest:
+def contest(name: str, accounts: int, csms: int, seed: int = 7) -> Contest:
     """The company handed out all three ways, in this process."""
-    company, claims = make_company(SHAPES[name], accounts, csms)
+    company, claims = make_company(SHAPES[name], accounts, csms, seed)
     started, busy = time.perf_counter(), time.process_time()
     result = assign(frozenset({"tech"}), company, claims, AS_OF)
     seconds, cpu_s = time.perf_counter() - started, time.process_time() - busy

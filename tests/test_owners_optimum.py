@@ -14,6 +14,7 @@ import pytest
 
 from app.owners import Assignment, Claim, Csm, assign, serves
 from bench.hand_out import hand_out, most_room, round_robin
+from bench.owners import SHAPES, contest, make_company
 
 AS_OF = datetime(2026, 3, 2, 6, tzinfo=UTC)
 POOLED = frozenset({"tech"})
@@ -176,3 +177,15 @@ def test_simpler_ways_never_place_more(seed: int, *, limited: bool) -> None:
         placed = assign(POOLED, csms, claims, AS_OF).objective.value_placed
         assert placed >= hand_out(most_room, csms, claims, AS_OF).placed
         assert limited or placed >= hand_out(round_robin, csms, claims, AS_OF).placed
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_simpler_ways_never_place_more_in_the_companies_of_the_benchmark(name: str) -> None:
+    margins = [contest(name, accounts=400, csms=10, seed=seed).margin for seed in range(6)]
+    assert min(margins) >= 0
+    assert max(margins) > 0 or not name.startswith("tight")
+
+
+def test_the_gap_to_the_bound_is_small_where_books_are_limited_in_value() -> None:
+    csms, claims = make_company(SHAPES["tight in value"], 4_000, 80)
+    assert assign(POOLED, csms, claims, AS_OF).objective.gap < Decimal("0.03")

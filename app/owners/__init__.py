@@ -13,7 +13,8 @@ What it strives for, each only among what is best by those before it (there are 
    capacity or not; within the time that an owner is to stay (`locked`) even if they do not serve it. Among the equals
    of 2, those that had an owner go first.
 4. As many accounts as possible go to the CSM of their family, then as many as possible to one who had them before.
-5. The books are even: the least sum of size times squared share of the accounts; then the values are evened out.
+5. The books are even: the least sum of size times squared share, a book's share being that of its accounts, or before
+   anything is placed that of its value if it is more. Which accounts of a kind go where then evens out the values.
 6. What is still equal goes by ids.
 
 Exact, for any number of accounts: 1 to 4 (given which CSM a family without one goes to, see `company`), and 5 for

@@ -6,9 +6,9 @@ flow is optimal exactly if it leaves arcs of positive reduced cost empty and fil
 these arcs keep the flow they have, the others are free for the next objective, and no weights have to be found that
 keep the objectives apart: the order is exact, and the costs stay as small as each objective is by itself.
 
-The solver multiplies costs by the number of nodes, and its potentials grow to that times the number of nodes again;
-with the costs used here (at most a few million) and 10^5 nodes that is 10^16, far from the 9 * 10^18 of its integers.
-It reports an overflow instead of a wrong answer, and so do we.
+The solver multiplies costs by the number of nodes, and a path of such costs has at most as many arcs as there are
+nodes; with costs of a few million and 10^5 nodes that is some 10^16, far from the 9 * 10^18 of its integers. It says
+so instead of overflowing, and so do we.
 """
 
 from collections.abc import Sequence

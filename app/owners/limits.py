@@ -24,7 +24,8 @@ _ROUNDS = 3
 _LOOK_AT = 8
 _TRIES = 20_000
 _RELOCATIONS = 10_000
-_LARGEST = 2**61
+_LARGEST = 2**45
+"""All values together are no more units than this, so that sums over all classes stay far within 64 bits."""
 
 
 class Sacks:
@@ -209,7 +210,7 @@ def _most_held(market: Market, values: Numbers, unit: Decimal) -> Numbers:
 
 
 def _unit(market: Market) -> Decimal:
-    """The finest of 0.0001, 0.001, ... in which all values together are a number that a machine word holds."""
+    """The finest of 0.0001, 0.001, ... in which all values together are few enough units."""
     total = sum((worth(claim.value) for claim in market.claims), Decimal(len(market.claims)))
     unit = Decimal("0.0001")
     while total / unit > _LARGEST:
