@@ -16,8 +16,9 @@ WORDS = ("--until", SOON, "--reason", "they launch in May", "--by", "lee")
 
 @pytest.fixture
 def account(settled: Engine) -> str:
-    """An account of band high."""
-    with settled.connect() as connection:
+    """An account of band high; nobody has a pin."""
+    with settled.begin() as connection:
+        connection.execute(text("DELETE FROM pins"))
         return str(connection.execute(text("SELECT min(account_id) FROM coverage WHERE band = 'high'")).scalar_one())
 
 
