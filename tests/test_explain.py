@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 
 import pytest
 from sqlalchemy import Engine, text
@@ -75,7 +76,7 @@ def test_a_rule_is_shown_with_its_values_and_what_came_of_it(small: Engine) -> N
     with small.begin() as connection:
         connection.exec_driver_sql("UPDATE accounts SET arr = 50 WHERE account_id = 'L'")
     told = judged(small, "L", weeks=1)
-    assert (told.stage, told.band, told.earned_band, told.value) == ("rules", "low", "tech", 50)
+    assert (told.stage, told.band, told.earned_band, told.value) == ("rules", "low", "tech", Decimal(50))
     shrunk = next(reading for reading in told.readings if reading.rule.name == "shrunk")
     assert (shrunk.kind, shrunk.band, shrunk.holds, shrunk.came_of) == ("now", "low", True, "fired")
     assert shrunk.facts == {"value": 50, "demotion_floor": 100}
