@@ -65,7 +65,7 @@ class Report:
         return {**asdict(self), "passed": self.passed}
 
 
-def report(sizes: Sizes, machine: Mapping[str, str], figures: Figures, owners: tuple[Contest, ...]) -> Report:
+def report(sizes: Sizes, machine: Mapping[str, str], figures: Figures, owners: tuple[Contest, ...] = ()) -> Report:
     """The figures, judged."""
     return Report(
         sizes=sizes,
@@ -132,6 +132,8 @@ def _bars(sizes: Sizes, figures: Figures) -> tuple[Bar, ...]:
 
 def _owners_bars(contests: Sequence[Contest]) -> tuple[Bar, ...]:
     """Never less value placed than by simpler ways, and more where it is tight; in time and memory that are small."""
+    if not contests:
+        return ()
     return (
         _at_most("handing out: the slowest", max(one.seconds for one in contests), OWNERS_S_BAR, " s"),
         _at_most("handing out: peak memory", max(one.peak_mb for one in contests), OWNERS_MEMORY_BAR_MB, " MB"),

@@ -54,59 +54,79 @@ class Shares:
 
 def shares(market: Market, wanted: Mapping[int, Mapping[int, Wish]]) -> Shares:
     """The best placing as the module says, limits in value aside."""
-    first_class = 2 + len(market.classes)
-    first_csm = first_class + len(market.members)
-    first_account = first_csm + len(market.books)
+    at = _Nodes(market)
+    kinds, groups = np.array(market.kinds), np.array(market.groups)
     picky = np.array(sorted(wanted), dtype=np.int64)
-    kinds, groups = np.asarray(market.kinds), np.asarray(market.groups)
-    waiting = int(groups[-1]) + 1
-    network = Network(objectives=3)
-    network.add(0, 1, np.array([len(kinds)]), waiting)
-
     plain = np.setdiff1d(np.arange(len(kinds)), picky)
-    pairs, where, counts = np.unique(kinds[plain] * waiting + groups[plain], return_inverse=True, return_counts=True)
-    by_turn = network.add(0, 2 + pairs // waiting, counts, pairs % waiting)
+    turns = int(groups[-1]) + 1
+    network = Network(objectives=3)
+    network.add(0, 1, np.array([len(kinds)]), turns)  # to wait costs more than any turn
 
-    accounts = np.arange(first_account, first_account + len(picky))
-    one = np.ones(len(picky), dtype=np.int64)
-    network.add(0, accounts, one, groups[picky])
-    to_kind = network.add(accounts, 2 + kinds[picky], one)
+    # Accounts of one kind and turn that want nobody in particular are one arc.
+    pairs, pair_of, counts = np.unique(kinds[plain] * turns + groups[plain], return_inverse=True, return_counts=True)
+    by_turn = network.add(0, at.kind + pairs // turns, counts, pairs % turns)
+
+    one, nodes = np.ones(len(picky), dtype=np.int64), at.account + np.arange(len(picky))
+    network.add(0, nodes, one, groups[picky])
+    to_kind = network.add(nodes, at.kind + kinds[picky], one)
+    whose, csms, merits = _merits(picky, wanted)
+    to_csm = network.add(at.account + whose, at.csm + csms, np.ones_like(whose), 0, -merits)
+
+    served = np.array([(kind, number) for kind, classes in enumerate(market.classes) for number in classes])
+    to_class = network.add(at.kind + served[:, 0], at.service + served[:, 1], np.bincount(kinds)[served[:, 0]])
+    seats = _seats_in_reach(market)
+    to_member = network.add(at.service + _class_of(market), at.csm + np.arange(len(seats)), seats)
+    _add_seats(network, at.csm, seats, market.books)
+
+    flows = network.flows(len(kinds))
+    by_class = zip(served.tolist(), flows[to_class].tolist(), strict=True)
+    return Shares(
+        settled={int(picky[whose[arc]]): int(csms[arc]) for arc in np.flatnonzero(flows[to_csm])},
+        open=sorted(_first(plain, pair_of, flows[by_turn]) + picky[flows[to_kind] > 0].tolist()),
+        by_class={(kind, number): flow for (kind, number), flow in by_class if flow},
+        seats=flows[to_member].tolist(),
+    )
+
+
+class _Nodes:
+    """Where the numbers of the nodes begin; 0 is the queue, 1 the end."""
+
+    def __init__(self, market: Market) -> None:
+        self.kind = 2
+        self.service = self.kind + len(market.classes)
+        self.csm = self.service + len(market.members)
+        self.account = self.csm + len(market.books)
+
+
+def _merits(picky: Numbers, wanted: Mapping[int, Mapping[int, Wish]]) -> Numbers:
+    """Three rows: for every wish whose it is (a position in `picky`), for which CSM, and what it is worth.
+
+    A family is worth more than all former owners together.
+    """
     wished = [
         (number, csm, (len(picky) + 1) * wish.family + wish.former_owner)
         for number, account in enumerate(picky.tolist())
         for csm, wish in wanted[account].items()
     ]
-    whose, csms, merits = np.array(wished, dtype=np.int64).reshape(-1, 3).T
-    to_csm = network.add(first_account + whose, first_csm + csms, np.ones_like(whose), 0, -merits)
+    return np.array(wished, dtype=np.int64).reshape(-1, 3).T
 
-    served = np.array([(kind, number) for kind, classes in enumerate(market.classes) for number in classes])
-    of_kind = np.bincount(kinds, minlength=len(market.classes))
-    to_class = network.add(2 + served[:, 0], first_class + served[:, 1], of_kind[served[:, 0]])
+
+def _first(plain: Numbers, pair_of: Numbers, taken: Numbers) -> list[int]:
+    """The accounts placed: of each kind and turn as many as were taken, the lower ids first."""
+    left, found = taken.tolist(), []
+    for account, pair in zip(plain.tolist(), pair_of.tolist(), strict=True):
+        if left[pair] > 0:
+            left[pair] -= 1
+            found.append(account)
+    return found
+
+
+def _class_of(market: Market) -> Numbers:
+    """The class of every CSM."""
     class_of = np.empty(len(market.books), dtype=np.int64)
     for number, members in enumerate(market.members):
         class_of[members] = number
-    seats = _seats_in_reach(market)
-    to_member = network.add(first_class + class_of, first_csm + np.arange(len(seats)), seats)
-    _add_seats(network, first_csm, seats, market.books)
-
-    flows = network.flows(len(kinds))
-    settled = {int(picky[whose[arc]]): int(csms[arc]) for arc in np.flatnonzero(flows[to_csm])}
-    left = flows[by_turn].copy()
-    placed = picky[np.flatnonzero(flows[to_kind])].tolist()
-    for account, pair in zip(plain.tolist(), where.tolist(), strict=True):
-        if left[pair] > 0:
-            left[pair] -= 1
-            placed.append(account)
-    return Shares(
-        settled=settled,
-        open=sorted(placed),
-        by_class={
-            (int(kind), int(number)): int(flow)
-            for (kind, number), flow in zip(served, flows[to_class], strict=True)
-            if flow
-        },
-        seats=flows[to_member].tolist(),
-    )
+    return class_of
 
 
 def _seats_in_reach(market: Market) -> Numbers:
