@@ -304,13 +304,18 @@ claims AS (
     FROM moved
     WHERE to_band <> 'tech' AND NOT keeps
     UNION ALL
-    SELECT c.account_id, c.band, a.region, a.arr + coalesce(a.expansion_arr, 0), c.owner_id,
-        CASE WHEN c.owner_id IS NULL THEN 'waitlist' ELSE 'departure' END, CASE WHEN c.owner_id IS NULL THEN 1 ELSE 2 END
+    SELECT c.account_id, c.band, a.region, a.arr + coalesce(a.expansion_arr, 0), c.owner_id, 'departure', 2
+    FROM csms o
+    JOIN coverage c ON c.owner_id = o.csm_id
+    JOIN accounts a USING (account_id)
+    WHERE NOT o.active AND a.status = 'active'
+      AND NOT EXISTS (SELECT FROM decided d WHERE d.account_id = c.account_id AND d.outcome = 'move')
+    UNION ALL
+    SELECT c.account_id, c.band, a.region, a.arr + coalesce(a.expansion_arr, 0), NULL, 'waitlist', 1
     FROM coverage c
     JOIN accounts a USING (account_id)
-    LEFT JOIN csms o ON o.csm_id = c.owner_id
-    WHERE a.status = 'active' AND (c.waiting_since IS NOT NULL OR NOT o.active)
-      AND NOT EXISTS (SELECT FROM moved m WHERE m.account_id = c.account_id)
+    WHERE c.waiting_since IS NOT NULL AND a.status = 'active'
+      AND NOT EXISTS (SELECT FROM decided d WHERE d.account_id = c.account_id AND d.outcome = 'move')
 ),
 released AS (
     SELECT owner_id, count(*) AS accounts FROM moved WHERE NOT keeps AND owner_id IS NOT NULL GROUP BY owner_id
@@ -331,21 +336,24 @@ rooms AS (
 ),
 seats AS (
     SELECT
-        csm_id, band, region,
-        row_number() OVER (PARTITION BY band, region ORDER BY (most - accounts - seat + 1)::numeric / most DESC, csm_id) AS number
+        csm_id,
+        -- One text, for equality on three columns invites a merge of all seats with all claims of a region.
+        band || ':' || region || ':' || row_number() OVER (
+            PARTITION BY band, region ORDER BY (most - accounts - seat + 1)::numeric / most DESC, csm_id) AS place
     FROM rooms
     CROSS JOIN LATERAL generate_series(1, least(most - accounts, max_new_per_run)) AS seat
 ),
 queue AS (
     SELECT
-        *, row_number() OVER (PARTITION BY band, region ORDER BY turn, value DESC NULLS LAST, account_id) AS number
+        *, band || ':' || region || ':' || row_number() OVER (
+            PARTITION BY band, region ORDER BY turn, value DESC NULLS LAST, account_id) AS place
     FROM claims
 )
 SELECT q.account_id, q.owner_id AS from_owner_id, s.csm_id AS to_owner_id, q.why, s.csm_id IS NULL AS waits,
     CASE WHEN s.csm_id IS NULL THEN 'nobody who serves ' || q.band || ' has room, so it waits with the pool'
          ELSE s.csm_id || ' serves ' || q.band || ' and has the most room' END AS reason
 FROM queue q
-LEFT JOIN seats s USING (band, region, number)
+LEFT JOIN seats s USING (place)
 UNION ALL
 SELECT account_id, owner_id, NULL, CASE WHEN to_band IS NULL THEN 'left' ELSE 'band_change' END, false,
     CASE WHEN to_band IS NULL THEN 'it is no longer an active customer' ELSE 'the pool serves tech' END

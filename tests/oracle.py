@@ -4,6 +4,7 @@ Written from docs/deciding.md alone, whose sentences are quoted where they are c
 purpose: when it differs from the SQL, that page says which of the two is wrong.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -56,23 +57,25 @@ def decide(  # noqa: PLR0917 - the tables in the order of the page
     """What the policy says at `as_of` for every account that changes or that somebody should know of, by account id."""
     rows = {account.account_id: account for account in accounts}
     standing = {row.account_id: row for row in coverage}
-    happened: dict[str, list[Signal]] = {}
+    happened: dict[str, list[Signal]] = defaultdict(list)
     for signal in signals:
         # "signals after `as_of` do not exist yet"
         if signal.occurred_at <= as_of:
-            happened.setdefault(signal.account_id, []).append(signal)
+            happened[signal.account_id].append(signal)
     pinned = {pin.account_id: pin for pin in pins if pin.unpinned_at is None}
-    ranks = value_ranks(policy, as_of, list(rows.values()))
+    active = [account for account in rows.values() if account.status == "active"]
+    values = {account.account_id: value_of(policy, as_of, account, happened[account.account_id]) for account in active}
+    ranks = value_ranks(values)
     reads = what_is_read(policy)
     decided = []
     for account_id in sorted(rows.keys() | standing.keys()):
-        account, covered = rows.get(account_id), standing.get(account_id)
+        account, covered, known = rows.get(account_id), standing.get(account_id), happened[account_id]
         if account is None or account.status != "active":
             # 1. "churned, or in coverage and no longer in accounts"; "inactive without coverage is no concern of ours"
             if covered is not None:
-                decided.append(_left(policy, as_of, account, covered))
+                decided.append(_left(policy, as_of, account, known, covered))
             continue
-        case = Case(policy, as_of, account, happened.get(account_id, []), covered, ranks.get(account_id))
+        case = Case(policy, as_of, account, known, covered, ranks.get(account_id))
         found = _Run(case, pinned.get(account_id), reads).decision()
         if found is not None:
             decided.append(found)
@@ -90,16 +93,20 @@ def apply_naively(standing: Mapping[str, Coverage], decisions: Iterable[Expected
     return after
 
 
-def _left(policy: Policy, as_of: datetime, account: Account | None, covered: Coverage) -> Expected:
+def _left(
+    policy: Policy, as_of: datetime, account: Account | None, signals: Sequence[Signal], covered: Coverage
+) -> Expected:
     decision = Expected(covered.account_id, "move", "leave", covered.band, None, LEFT, owner_id=covered.owner_id)
-    return decision if account is None else _described(decision, policy, as_of, account)
+    return decision if account is None else _described(decision, policy, as_of, account, signals)
 
 
-def _described(decision: Expected, policy: Policy, as_of: datetime, account: Account) -> Expected:
+def _described(
+    decision: Expected, policy: Policy, as_of: datetime, account: Account, signals: Sequence[Signal]
+) -> Expected:
     foreign = account.currency is not None and account.currency != policy.currency
     return replace(
         decision,
-        value=value_of(policy, as_of, account),
+        value=value_of(policy, as_of, account, signals),
         arr=None if foreign else account.arr,
         segment=account.segment,
         region=account.region,
@@ -111,7 +118,7 @@ class _Run:
     """One account on one run."""
 
     def __init__(self, case: Case, pin: Pin | None, reads: Reads) -> None:
-        self.judge, self.pin = Judge(case, reads), pin
+        self.case, self.pin, self.judge = case, pin, Judge(case, reads)
         self.policy, self.as_of, self.account, self.coverage = case.policy, case.as_of, case.account, case.coverage
 
     # ---- The decision, in order --------------------------------------------------------------------------------------
@@ -145,7 +152,8 @@ class _Run:
 
     def _entered(self, move: str) -> Expected:
         policy, account = self.policy, self.account
-        earned = earned_band(policy, floors_of(policy, account.segment), value_of(policy, self.as_of, account))
+        value = value_of(policy, self.as_of, account, self.case.signals)
+        earned = earned_band(policy, floors_of(policy, account.segment), value)
         to = policy.bands[0]
         # "to the highest band T at or under `earned_band` that no demotion would leave at once"
         for band in policy.bands[: earned.rank + 1 if earned else 0]:
@@ -320,4 +328,6 @@ class _Run:
 
     def _told(self, decision: Expected) -> Expected:
         owner_id = self.coverage.owner_id if self.coverage else None
-        return _described(replace(decision, owner_id=owner_id), self.policy, self.as_of, self.account)
+        return _described(
+            replace(decision, owner_id=owner_id), self.policy, self.as_of, self.account, self.case.signals
+        )

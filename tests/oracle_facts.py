@@ -13,6 +13,7 @@ from tests.oracle_expressions import DAY, Rung, Value, evaluate
 from tests.oracle_rows import Account, Coverage, Signal
 
 WEEK = timedelta(weeks=1)
+LARGEST_VALUE = 10**14
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,23 +92,19 @@ def _timestamp(raw: str) -> datetime | None:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def value_of(policy: Policy, as_of: datetime, account: Account) -> Decimal | None:
+def value_of(policy: Policy, as_of: datetime, account: Account, signals: Sequence[Signal]) -> Decimal | None:
     """The value expression; missing when the account's currency is known and is not the policy's."""
     if account.currency is not None and account.currency != policy.currency:
         return None
-    value = evaluate(policy.value, AccountFacts(policy, as_of, account))
+    value = evaluate(policy.value, AccountFacts(policy, as_of, account, signals))
     assert value is None or isinstance(value, Decimal)
     return value
 
 
-def value_ranks(policy: Policy, as_of: datetime, accounts: Sequence[Account]) -> dict[str, int]:
-    """1 for the highest value among active accounts, ties by account id; accounts without a value have no rank."""
-    worth = [
-        (-value, account.account_id)
-        for account in accounts
-        if account.status == "active" and (value := value_of(policy, as_of, account)) is not None
-    ]
-    return {account_id: place for place, (_, account_id) in enumerate(sorted(worth), start=1)}
+def value_ranks(values: Mapping[str, Decimal | None]) -> dict[str, int]:
+    """1 for the highest value, ties by account id; accounts without a value have no rank."""
+    worth = sorted((-value, account_id) for account_id, value in values.items() if value is not None)
+    return {account_id: place for place, (_, account_id) in enumerate(worth, start=1)}
 
 
 def earned_band(policy: Policy, floors: Floors, value: Decimal | None) -> Rung | None:
@@ -126,11 +123,12 @@ def days_until_quarter_end(today: date) -> int:
 
 
 class AccountFacts:
-    """The account's own columns and attributes: all that a value expression reads."""
+    """What is the same whatever band the account stands in, and so all that a value expression reads."""
 
-    def __init__(self, policy: Policy, as_of: datetime, account: Account) -> None:
+    def __init__(self, policy: Policy, as_of: datetime, account: Account, signals: Sequence[Signal]) -> None:
         self.policy = policy
         self.account = account
+        self.signals = signals
         self.as_of = as_of
         self.today = as_of.astimezone(policy.calendar.time_zone).date()
 
@@ -139,19 +137,48 @@ class AccountFacts:
         return Rung(self.policy.band[band].rank, band)
 
     def read(self, name: str) -> Value:
-        """The column or attribute of this name."""
+        """The column, the attribute or the signal fact of this name."""
         if name in self.policy.attributes:
             return attribute(self.account.attributes.get(name), self.policy.attributes[name])
+        if name in self.policy.signals:
+            return self.signal(self.policy.signals[name])
         found: Any = getattr(self.account, name)
         whole = isinstance(found, int) and not isinstance(found, bool)
         return Decimal(found) if whole else found
+
+    def sees(self, fact: SignalFact, signal: Signal) -> bool:
+        """Whether a signal that lies in the fact's window counts. An event would have to know the band."""
+        assert not fact.event, fact
+        return True
+
+    def signal(self, fact: SignalFact) -> Decimal | None:
+        """A signal fact over the signals that count."""
+        end = self.as_of - fact.until_days_ago * DAY
+        if fact.measure == "value_ago":
+            end = min(end, self.as_of - fact.days_ago * DAY)
+        seen = [
+            signal
+            for signal in self.signals
+            if signal.kind == fact.kind
+            and signal.occurred_at <= end
+            and (fact.within_days is None or signal.occurred_at > self.as_of - fact.within_days * DAY)
+            and self.sees(fact, signal)
+        ]
+        if fact.measure == "count":
+            return Decimal(len(seen))
+        if fact.measure == "days_since":
+            last = max((signal.occurred_at for signal in seen), default=None)
+            return None if last is None else Decimal((self.as_of - last) // DAY)
+        valued = [(signal.occurred_at, signal.value) for signal in seen if signal.value is not None]
+        # What is larger is no seats, usage or money.
+        return measured(fact, [(at, value) for at, value in valued if abs(value) <= LARGEST_VALUE])
 
 
 class Lens(AccountFacts):
     """The facts of one case, relative to one band. Subclasses say how time and events are read."""
 
     def __init__(self, case: Case, band: Band) -> None:
-        super().__init__(case.policy, case.as_of, case.account)
+        super().__init__(case.policy, case.as_of, case.account, case.signals)
         self.case = case
         self.band = band
         self.known: dict[str, Value] = {}
@@ -166,15 +193,13 @@ class Lens(AccountFacts):
         policy = self.case.policy
         if name in DERIVED:
             return DERIVED[name](self)
-        if name in policy.signals:
-            return self.signal(policy.signals[name])
         if name in policy.facts:
             return evaluate(policy.facts[name], self)
         return super().read(name)
 
     def value(self) -> Decimal | None:
         """What the account is worth."""
-        return value_of(self.policy, self.as_of, self.account)
+        return value_of(self.policy, self.as_of, self.account, self.signals)
 
     def earned_band(self) -> Rung | None:
         """The band that its value carries."""
@@ -188,30 +213,6 @@ class Lens(AccountFacts):
     def quiet_days(self) -> Decimal | None:
         """How long nobody has engaged; missing under every lens when `last_engaged_at` is."""
         raise NotImplementedError
-
-    def sees(self, fact: SignalFact, signal: Signal) -> bool:
-        """Whether this lens counts a signal that lies in the fact's window."""
-        raise NotImplementedError
-
-    def signal(self, fact: SignalFact) -> Decimal | None:
-        """A signal fact over the signals that the lens sees."""
-        end = self.as_of - fact.until_days_ago * DAY
-        if fact.measure == "value_ago":
-            end = min(end, self.as_of - fact.days_ago * DAY)
-        seen = [
-            signal
-            for signal in self.case.signals
-            if signal.kind == fact.kind
-            and signal.occurred_at <= end
-            and (fact.within_days is None or signal.occurred_at > self.as_of - fact.within_days * DAY)
-            and self.sees(fact, signal)
-        ]
-        if fact.measure == "count":
-            return Decimal(len(seen))
-        if fact.measure == "days_since":
-            last = max((signal.occurred_at for signal in seen), default=None)
-            return None if last is None else Decimal((self.as_of - last) // DAY)
-        return measured(fact, [(signal.occurred_at, signal.value) for signal in seen if signal.value is not None])
 
 
 def measured(fact: SignalFact, valued: Sequence[tuple[datetime, Decimal]]) -> Decimal | None:

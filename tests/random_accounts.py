@@ -68,6 +68,7 @@ JUNK: dict[Type, Sequence[Any]] = {
         "noon",
     ),
 }
+LARGE = ("100000000000000", "-100000000000000", "100000000000000.0001")
 IDS = ("a", "B", "é", "Z", "_", "ab", "日本")
 
 
@@ -202,7 +203,8 @@ class Crowd:
             edges += [since, since] if since else []
             edges += [signal.occurred_at for signal in found]
             at = self.r.choice(edges) + self.r.choice((timedelta(0), timedelta(0), TICK, -TICK, 3 * DAY))
-            value = self.maybe(Decimal(self.r.choice((self.whole(), "0.5", "-3.2500", "100"))), missing=4)
+            usual = (self.whole(), "0.5", "-3.2500", "100")
+            value = self.maybe(Decimal(self.r.choice(LARGE if self.one_in(12) else usual)), missing=4)
             kind = UNREAD_KIND if self.one_in(8) else fact.kind if self.one_in(2) else self.r.choice(KINDS)
             found.append(Signal(account_id, f"s{place}", kind, at, value))
         return found

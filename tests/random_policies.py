@@ -100,10 +100,15 @@ def random_floors(r: Random, bands: int) -> Floors:
     return Floors(floor, tuple(least * (1 - buffer) for least in floor))
 
 
-def random_value(r: Random, grammar: Grammar) -> Expression:
-    """What an account is worth: usually ARR and expansion, sometimes any number of its columns."""
+def random_value(r: Random, grammar: Grammar, states: Sequence[str]) -> Expression:
+    """What an account is worth: usually ARR and expansion, sometimes any number of its columns and its state."""
     usual = Arithmetic("+", fact("arr"), Call("coalesce", (fact("expansion_arr"), number(0)), Type.NUMBER))
-    return usual if r.random() < 0.7 else r.choice((fact("arr"), grammar.of(Type.NUMBER, 2)))
+    if r.random() < 0.65:
+        return usual
+    found = r.choice((fact("arr"), grammar.of(Type.NUMBER, 2)))
+    if states and r.random() < 0.5:
+        found = Arithmetic("+", found, Call("coalesce", (fact(r.choice(states)), number(0)), Type.NUMBER))
+    return found
 
 
 @dataclass(frozen=True)
@@ -200,6 +205,7 @@ def random_policy(
     attributes = {name: type_ for name, type_ in ATTRIBUTES.items() if r.random() < 0.7}
     signals = random_signals(r)
     own = {**ACCOUNT_FACTS, **attributes}
+    states = [name for name, signal in signals.items() if not signal.event]
     every = {**own, **DERIVED, **dict.fromkeys(signals, Type.NUMBER)}
     drawing = Drawing(r, Grammar(r, every, names), names, signals, depth, allows)
     demotions = [f"down_{place}" for place in range(r.randint(1, 4))]
@@ -214,7 +220,7 @@ def random_policy(
         sha256="0" * 64,
         bands=bands,
         currency="USD",
-        value=random_value(r, Grammar(r, own, names)),
+        value=random_value(r, Grammar(r, {**own, **dict.fromkeys(states, Type.NUMBER)}, names), states),
         floors={segment: random_floors(r, count) for segment in segments},
         attributes=attributes,
         signals=signals,

@@ -51,7 +51,7 @@ def test_the_sql_decides_as_the_oracle_does(connection: Connection, chunk: int) 
 
 
 @settings(
-    max_examples=60,
+    max_examples=40,
     deadline=None,
     derandomize=True,
     database=None,
@@ -228,6 +228,22 @@ def test_every_measure_is_generated_with_and_without_each_window(policies: list[
         assert any(signal.days_ago > 0 for signal in of) == (measure == "value_ago"), measure
 
 
+def test_some_kinds_of_signal_are_only_counted_and_some_are_measured_and_some_make_the_value(
+    policies: list[Policy],
+) -> None:
+    """What is read of signals for every account and what only for those in question depends on it."""
+    seen = set()
+    for policy in policies:
+        signals = policy.signals.values()
+        state = {signal.kind for signal in signals if signal.measure in ("latest", "value_ago")}
+        counted = {signal.kind for signal in signals if signal.event}
+        worth = {node.name for node in parts(policy.value) if isinstance(node, Fact)} & policy.signals.keys()
+        seen.add((bool(counted - state), bool(state - counted), bool(state & counted), bool(worth)))
+    for place in range(4):
+        assert {row[place] for row in seen} == {True, False}
+    assert (True, True, True, True) in seen
+
+
 def test_every_rule_option_is_generated(policies: list[Policy]) -> None:
     rules = [rule for policy in policies for rule in policy.rules]
     always = {"name", "move", "when", "because", "to", "from_bands"}
@@ -290,8 +306,8 @@ def test_every_outcome_move_and_reason_occurs() -> None:
         "blocked by a look",
         "blocked by spent",
     }
-    assert min(outcomes.values()) >= 20, outcomes
-    assert min(reasons.values()) >= 20, reasons
+    assert min(outcomes.values()) >= 8, outcomes
+    assert min(reasons.values()) >= 8, reasons
 
 
 def second_thoughts(world: World) -> Iterator[Expected]:
