@@ -9,8 +9,12 @@ from pathlib import Path
 
 from app.embedded import serve_scratch
 from bench.databases import Databases
+<<<<<<< HEAD
 from bench.machine import describe_machine
 from bench.owners import ACCOUNTS, CSMS, measure_owners
+=======
+from bench.machine import describe_machine, load
+>>>>>>> 35efb664070c12393690f6bbe9f5a0a5b567a22b
 from bench.report import report, write_table
 from bench.trials import Sizes, measure_all
 
@@ -29,6 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         handed_out = min(max(given.accounts // 20, 1000), ACCOUNTS)
         owners = measure_owners(Path(folder), handed_out, handed_out * CSMS // ACCOUNTS)
         figures = measure_all(Databases(server), server, sizes, Path(folder), tell=_tell)
+        machine |= {"load after": load()}
     found = report(sizes, machine, figures, owners)
     write_table(sys.stdout, found)
     if given.json:

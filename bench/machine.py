@@ -19,7 +19,7 @@ def describe_machine(server: Server) -> dict[str, str]:
         "python": platform.python_version(),
         "postgres": f"{server.programs.version}, embedded",
         "settings": ", ".join(f"{name}={value}" for name, value in settings.items()),
-        "load before": _load(),
+        "load before": load(),
     }
 
 
@@ -34,6 +34,6 @@ def _memory() -> str:
     return f"{total / 2**30:.0f} GB"
 
 
-def _load() -> str:
+def load() -> str:
     """The load of the last minute; with somebody else at work on the machine the figures are doubtful."""
     return f"{os.getloadavg()[0]:.2f}"

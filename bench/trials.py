@@ -18,6 +18,8 @@ PEER = Path(__file__).with_name("peer.sql")
 AS_OF = DEMO_AS_OF.isoformat()
 
 Tell = Callable[[str], None]
+Turn = tuple[Database, Callable[[URL], Took]]
+"""A program under test, and the database that it gets a clone of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +68,15 @@ class Trials:
         self._folder = folder
         self._tell = tell
 
-    def turns(self, source: Database, programs: Mapping[str, Callable[[URL], Took]], rounds: int) -> dict[str, Series]:
-        """Each program has run `rounds` times, each time on a fresh clone; who begins alternates."""
+    def turns(self, programs: Mapping[str, Turn], rounds: int) -> dict[str, Series]:
+        """Each program has run `rounds` times, each time on a fresh clone of its database; who begins alternates."""
         took: dict[str, list[Took]] = {name: [] for name in programs}
         for number in range(rounds):
-            order = list(programs) if number % 2 == 0 else list(programs)[::-1]
-            for name in order:
+            for name in list(programs) if number % 2 == 0 else list(programs)[::-1]:
+                source, program = programs[name]
                 with self._databases.clone(source) as url:
-                    took[name].append(programs[name](url))
-                self._tell(f"{source.accounts:>9,} accounts  {name:<14} {took[name][-1].wall_s:8.2f} s")
+                    took[name].append(program(url))
+                self._tell(f"{source.accounts:>9,} accounts  {name:<18} {took[name][-1].wall_s:8.2f} s")
         return {name: Series(tuple(runs)) for name, runs in took.items()}
 
     def dry_run(self, url: URL) -> Took:
@@ -90,6 +92,10 @@ class Trials:
         took = self._ours(url, "--format", "json", "--output", str(self._folder / "report.json"))
         self._same("applying", moves_written(url))
         return took
+
+    def quiet(self, url: URL) -> Took:
+        """Ours, applied where there is nothing to apply."""
+        return self._ours(url, "--format", "json", "--output", str(self._folder / "report.json"))
 
     def peer_select(self, url: URL) -> Took:
         """The hand-written SQL, its whole result written to a file."""
@@ -146,32 +152,42 @@ def _warm_up(trials: Trials, databases: Databases) -> None:
 
 
 def measure_all(databases: Databases, server: Server, sizes: Sizes, folder: Path, tell: Tell) -> Figures:
-    """Everything is measured; one database at a time is kept."""
+    """Everything is measured; what is compared takes turns, so that a machine that slows down slows all of it down."""
     trials = Trials(databases, server, folder, tell)
     _warm_up(trials, databases)
-    tell(f"making {sizes.accounts:,} accounts")
+    tell(f"making {sizes.smaller:,} and {sizes.accounts:,} accounts")
+    few = databases.make("few", CROWD, sizes.smaller, DEMO_AS_OF)
     crowd = databases.make("crowd", CROWD, sizes.accounts, DEMO_AS_OF)
-    reading = trials.turns(crowd, {"dry run": trials.dry_run, "peer select": trials.peer_select}, sizes.rounds)
-    writing = trials.turns(crowd, {"applying": trials.applying, "peer applying": trials.peer_applying}, sizes.rounds)
+    smaller = Trials(databases, server, folder, tell)
+    reading = trials.turns(
+        {
+            "dry run": (crowd, trials.dry_run),
+            "peer select": (crowd, trials.peer_select),
+            "smaller dry run": (few, smaller.dry_run),
+        },
+        sizes.rounds,
+    )
+    writing = trials.turns(
+        {
+            "applying": (crowd, trials.applying),
+            "peer applying": (crowd, trials.peer_applying),
+            "smaller applying": (few, smaller.applying),
+        },
+        sizes.rounds,
+    )
+    orm = trials.turns({"orm": (few, smaller.orm)}, 1)
     moves = trials.taken_moves()
+    databases.forget(few)
     uncovered = databases.make_uncovered("uncovered", crowd)
     databases.forget(crowd)
-    first = trials.turns(uncovered, {"first run": trials.applying}, 1)
+    first = trials.turns({"first run": (uncovered, trials.applying)}, 1)
     databases.forget(uncovered)
-    trials.taken_moves()
-
-    tell(f"making {sizes.smaller:,} accounts, for growth and for the ORM loop")
-    few = databases.make("few", CROWD, sizes.smaller, DEMO_AS_OF)
-    smaller = trials.turns(few, {"dry run": trials.dry_run, "applying": trials.applying}, sizes.rounds)
-    smaller |= trials.turns(few, {"orm": trials.orm}, 1)
-    databases.forget(few)
-    smaller_moves = trials.taken_moves()
 
     tell(f"making {sizes.smaller:,} accounts with whom nothing happens")
     still = databases.make("still", QUIET, sizes.smaller, DEMO_AS_OF)
     with databases.clone(still) as url:
         before = rows_written(url)
-        quiet = trials.applying(url)
+        quiet = smaller.quiet(url)
         quiet_rows = rows_written(url) - before
     return Figures(
         rows=crowd.rows,
@@ -180,11 +196,11 @@ def measure_all(databases: Databases, server: Server, sizes: Sizes, folder: Path
         applying=writing["applying"],
         peer_applying=writing["peer applying"],
         first_run=first["first run"],
-        smaller_dry_run=smaller["dry run"],
-        smaller_applying=smaller["applying"],
-        orm=smaller["orm"],
+        smaller_dry_run=reading["smaller dry run"],
+        smaller_applying=writing["smaller applying"],
+        orm=orm["orm"],
         quiet=quiet,
         quiet_rows=quiet_rows,
         moves=moves,
-        smaller_moves=smaller_moves,
+        smaller_moves=smaller.taken_moves(),
     )

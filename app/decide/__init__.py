@@ -45,7 +45,7 @@ def whole_book(ask: Question) -> Rows:
     """The book, with what is known of every account before its measurements: its value and its ranks."""
     book = Rows(joined(ask).subquery("book"))
     book = book.plus(lambda rows: valued(ask, rows), name="valued", fenced=False)
-    return book.plus(lambda rows: placed(ask, rows), name="placed")
+    return book.plus(lambda rows: placed(ask, rows), name="placed", fenced=False)
 
 
 def judged(ask: Question, candidates: Rows) -> Rows:
