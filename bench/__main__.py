@@ -9,12 +9,8 @@ from pathlib import Path
 
 from app.embedded import serve_scratch
 from bench.databases import Databases
-<<<<<<< HEAD
-from bench.machine import describe_machine
-from bench.owners import ACCOUNTS, CSMS, measure_owners
-=======
 from bench.machine import describe_machine, load
->>>>>>> 35efb664070c12393690f6bbe9f5a0a5b567a22b
+from bench.owners import ACCOUNTS, CSMS, measure_owners
 from bench.report import report, write_table
 from bench.trials import Sizes, measure_all
 
