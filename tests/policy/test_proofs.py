@@ -4,6 +4,7 @@ Random conditions are evaluated over random accounts by the naive evaluator. Wha
 ways that `app.policy.logic` thinks possible; else a lint could call a rule dead that fires.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator
 from random import Random
 
@@ -16,7 +17,8 @@ from app.policy.logic import Reasoning
 from app.policy.model import Policy
 from app.policy.ways import TooManyWays, Ways, both
 from tests.oracle_expressions import evaluate
-from tests.oracle_facts import Case, Entry, Lens, Now, value_ranks
+from tests.oracle_facts import Case, Entry, Lens, Now, value_of, value_ranks
+from tests.oracle_rows import Signal
 from tests.random_accounts import World, seeded_world
 
 SEEDS = 240
@@ -26,13 +28,18 @@ TRIALS_OF_A_SEED = 12
 def cases(world: World) -> Iterator[Case]:
     """The active accounts that stand in a band of the policy."""
     standing = {row.account_id: row for row in world.coverage}
-    ranks = value_ranks(world.policy, world.as_of, world.accounts)
-    for account in world.accounts:
+    happened: dict[str, list[Signal]] = defaultdict(list)
+    for signal in world.signals:
+        if signal.occurred_at <= world.as_of:
+            happened[signal.account_id].append(signal)
+    active = [account for account in world.accounts if account.status == "active"]
+    ranks = value_ranks({a.account_id: value_of(world.policy, world.as_of, a, happened[a.account_id]) for a in active})
+    for account in active:
         covered = standing.get(account.account_id)
-        if covered is None or covered.band not in world.policy.band or account.status != "active":
+        if covered is None or covered.band not in world.policy.band:
             continue
-        signals = [s for s in world.signals if s.account_id == account.account_id and s.occurred_at <= world.as_of]
-        yield Case(world.policy, world.as_of, account, signals, covered, ranks.get(account.account_id))
+        known = happened[account.account_id]
+        yield Case(world.policy, world.as_of, account, known, covered, ranks.get(account.account_id))
 
 
 def situation(case: Case, lens: Lens) -> Situation:
