@@ -9,6 +9,7 @@ from app import migrate
 from app.errors import Mistake
 from app.invariants import IN_EFFECT, Invariant, LastRun, invariants
 from app.policy.read import read_policy
+from app.runs import RECOMPUTES
 from app.tables import policies, runs
 
 SHOWN = 5
@@ -78,7 +79,7 @@ def read_last_run(connection: Connection) -> LastRun | None:
     row = connection.execute(
         select(runs.c.run_id, runs.c.as_of, runs.c.started_at, policies.c.body, policies.c.name)
         .join(policies, policies.c.policy_sha == runs.c.policy_sha)
-        .where(runs.c.status.in_(IN_EFFECT), runs.c.kind != "import")
+        .where(runs.c.status.in_(IN_EFFECT), runs.c.kind.in_(RECOMPUTES))
         .order_by(runs.c.started_at.desc(), runs.c.run_id)
         .limit(1)
     ).one_or_none()

@@ -31,7 +31,7 @@ from app.policy.model import Policy, Share
 
 _NO_RUN_BEFORE = "there was no run before to compare with"
 _UNMOVED = frozenset({"enter", "settle"})
-_BY_THE_RULES = frozenset({"band_change", "left"})
+_BY_THE_RULES = frozenset({"band_change", "left", "rebalance"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,7 +109,7 @@ def read_standing(connection: Connection, account_id: str) -> Standing:
     """Where the account stands; raises Mistake, with ids that are near, for one that was never heard of."""
     row = connection.execute(select_standing(account_id)).one_or_none()
     if row is None:
-        raise Mistake(_unknown(connection, account_id))
+        raise Mistake(unknown_account(connection, account_id))
     pin = connection.execute(select_pin(account_id)).one_or_none()
     return Standing(**row._mapping, pin=Pin(**pin._mapping) if pin else None)
 
@@ -210,7 +210,7 @@ def select_pin(account_id: str) -> Select[Any]:
     return select(*columns).where(pins.c.account_id == account_id, pins.c.unpinned_at.is_(None))
 
 
-def _unknown(connection: Connection, account_id: str) -> str:
+def unknown_account(connection: Connection, account_id: str) -> str:
     """The one line about an account that is not known, with what may have been meant."""
     said = f"there is no account {printable(account_id)!r}"
     near = connection.execute(select_alike(account_id)).all() or _neighbours(connection, account_id)

@@ -39,7 +39,7 @@ from app.policy.model import Policy
 from app.tables import Instant, accounts, band_history, coverage, csms, outbox, owner_history, pins, runs
 
 IN_EFFECT = ("applied", "nothing")
-_BY_THE_RULES = ("band_change", "departure", "waitlist")
+_BY_THE_RULES = ("band_change", "departure", "waitlist", "rebalance")
 
 Offenders = Select[str, str]
 """A statement of two columns: the `id` of something that breaks an invariant, and `what` is wrong with it."""

@@ -5,10 +5,11 @@ works in one READ COMMITTED transaction: the lock, the plan, the ledger's row an
 at all. What stops it is written to the ledger in a transaction of its own.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
+from functools import partial
 from time import monotonic
 from typing import Any, Literal
 from uuid import UUID
@@ -20,18 +21,22 @@ from sqlalchemy.exc import DBAPIError
 
 from app import runs
 from app.apply import apply
+from app.circumstances import completed
 from app.decide import check_columns, decide, take_census
 from app.errors import Busy
 from app.feeds import read_feeds
 from app.guards import Findings, judge
 from app.owners import assign
+from app.pins import read_lapsed
 from app.plan import Plan, sharing_texts
 from app.policy.model import Policy
+from app.rebalance import Balance, read_movable
 from app.report.summary import counts
-from app.roster import claims, read_roster
+from app.roster import claims, read_roster, unserved
 from app.runs import Kind, Run, SlotDone
 
 Status = Literal["planned", "applied", "nothing", "blocked"]
+Planner = Callable[[Connection, Policy, datetime], Plan]
 
 log = structlog.get_logger()
 
@@ -66,17 +71,8 @@ def make_plan(connection: Connection, policy: Policy, as_of: datetime) -> Plan:
     decisions = tuple(sharing_texts(decide(connection, policy, as_of)))
     roster = read_roster(connection, policy, as_of)
     pooled = frozenset(band.name for band in policy.bands if band.pooled)
-    owners = assign(pooled, roster.csms, claims(decisions, roster), as_of)
-    found = Findings(
-        as_of=as_of,
-        census=census,
-        decisions=decisions,
-        owner_changes=owners.changes,
-        books=owners.books,
-        feeds=read_feeds(connection, policy, as_of),
-        last_run=runs.last_run(connection, as_of),
-    )
-    return Plan(
+    owners = assign(pooled, roster.csms, completed(connection, policy, as_of, claims(decisions, roster)), as_of)
+    plan = Plan(
         as_of=as_of,
         policy_name=policy.name,
         policy_sha=policy.sha256,
@@ -85,9 +81,47 @@ def make_plan(connection: Connection, policy: Policy, as_of: datetime) -> Plan:
         waitlist=owners.waitlist,
         books=owners.books,
         census=census,
-        verdicts=judge(policy, found),
-        notes=owners.notes,
+        verdicts=(),
+        notes=(*roster.notes, *unserved(policy, roster.csms, owners.waitlist), *owners.notes),
+        lapsed_pins=read_lapsed(connection, as_of),
     )
+    return _guarded(connection, policy, plan)
+
+
+def make_rebalance(connection: Connection, policy: Policy, as_of: datetime, *, max_moves: int) -> Plan:
+    """The plan that evens out the books with at most `max_moves` changes of owner, and does nothing else."""
+    check_columns(connection)
+    census = take_census(connection, policy, as_of)
+    roster = read_roster(connection, policy, as_of)
+    balance = Balance(roster.csms, read_movable(connection, policy, as_of, roster))
+    changes = balance.moves(max_moves)
+    plan = Plan(
+        as_of=as_of,
+        policy_name=policy.name,
+        policy_sha=policy.sha256,
+        decisions=(),
+        owner_changes=changes,
+        waitlist=(),
+        books=balance.books(),
+        census=census,
+        verdicts=(),
+        notes=roster.notes,
+    )
+    return _guarded(connection, policy, plan)
+
+
+def _guarded(connection: Connection, policy: Policy, plan: Plan) -> Plan:
+    """The plan with the verdicts of its guards."""
+    found = Findings(
+        as_of=plan.as_of,
+        census=plan.census,
+        decisions=plan.decisions,
+        owner_changes=plan.owner_changes,
+        books=plan.books,
+        feeds=read_feeds(connection, policy, plan.as_of),
+        last_run=runs.last_run(connection, plan.as_of),
+    )
+    return replace(plan, verdicts=judge(policy, found))
 
 
 def recompute(
@@ -99,18 +133,30 @@ def recompute(
     future or before the last applied run (none of them is a run, so the ledger has no row), and StalePlan when the
     tables changed under the plan. A guard raises nothing: see the result's status.
     """
+    return _run(engine, policy, as_of, make_plan, dry_run=dry_run, kind=kind, slot=slot)
+
+
+def rebalance(engine: Engine, policy: Policy, as_of: datetime, *, max_moves: int, dry_run: bool) -> RunResult:
+    """The books are evened out by a run of its own kind, only planned with `dry_run`; raises as `recompute` does."""
+    planner = partial(make_rebalance, max_moves=max_moves)
+    return _run(engine, policy, as_of, planner, dry_run=dry_run, kind="rebalance", slot=None)
+
+
+def _run(
+    engine: Engine, policy: Policy, as_of: datetime, planner: Planner, *, dry_run: bool, kind: Kind, slot: date | None
+) -> RunResult:
     if dry_run:
-        return _preview(engine, policy, as_of)
+        return _preview(engine, policy, as_of, planner)
     started_at = datetime.now(UTC)
     run = Run(run_id=runs.new_run_id(started_at), kind=kind, slot=slot, as_of=as_of, started_at=started_at)
     with structlog.contextvars.bound_contextvars(run_id=str(run.run_id)):
-        return _Attempt(engine, policy, run).make()
+        return _Attempt(engine, policy, run, planner).make()
 
 
-def _preview(engine: Engine, policy: Policy, as_of: datetime) -> RunResult:
+def _preview(engine: Engine, policy: Policy, as_of: datetime, planner: Planner) -> RunResult:
     started = monotonic()
     with _transaction(engine, isolation_level="REPEATABLE READ", postgresql_readonly=True) as connection:
-        plan = make_plan(connection, policy, as_of)
+        plan = planner(connection, policy, as_of)
     status: Status = "blocked" if plan.tripped else "planned" if plan.changes else "nothing"
     log.info("run.planned", duration_ms=_elapsed_ms(started), guards_tripped=len(plan.tripped), **counts(plan))
     return RunResult(plan, None, status)
@@ -137,8 +183,8 @@ def _transaction(engine: Engine, **options: Any) -> Iterator[Connection]:
 class _Attempt:
     """One attempt to make a run, from the lock to the ledger."""
 
-    def __init__(self, engine: Engine, policy: Policy, run: Run) -> None:
-        self.engine, self.policy, self.run = engine, policy, run
+    def __init__(self, engine: Engine, policy: Policy, run: Run, planner: Planner) -> None:
+        self.engine, self.policy, self.run, self.planner = engine, policy, run, planner
         self.started = monotonic()
         self.admitted = False
         self.plan: Plan | None = None
@@ -168,7 +214,7 @@ class _Attempt:
             runs.refuse_slot(connection, self.run.slot)
             runs.refuse_as_of(connection, self.run.as_of, self.run.started_at)
             self.admitted = True
-            self.plan = plan = make_plan(connection, self.policy, self.run.as_of)
+            self.plan = plan = self.planner(connection, self.policy, self.run.as_of)
             if plan.tripped:
                 self.status = "blocked"
                 return plan

@@ -108,6 +108,18 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True)
+class LapsedPin:
+    """A pin that has expired since the last run that took effect; `band` or `owner_id` may be None, not both."""
+
+    account_id: str
+    band: str | None
+    owner_id: str | None
+    pinned_by: str
+    reason: str
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Book:
     """One CSM's book before and after. `max_book` None means no limit in value."""
 
@@ -177,7 +189,8 @@ class Plan:
     """One run's decisions and owner changes, each ordered by account id, with what the guards say of them.
 
     `sha256` covers what would be written, and what it rests on; two plans with one hash do the same. `notes` are
-    sentences about what could not be done as somebody asked, such as a pin to a CSM who left.
+    sentences about what could not be done as somebody asked, such as a pin to a CSM who left; `lapsed_pins` are by
+    account id.
     """
 
     as_of: datetime
@@ -190,6 +203,7 @@ class Plan:
     census: Census
     verdicts: tuple[Verdict, ...]
     notes: tuple[str, ...] = ()
+    lapsed_pins: tuple[LapsedPin, ...] = ()
 
     def of(self, outcome: Outcome) -> Iterator[Decision]:
         """The decisions with this outcome, in order."""

@@ -1,12 +1,15 @@
 """The roster: the CSMs with their books as they stand, and the accounts whose owner has to be settled.
 
-Only what `owners` needs leaves the database: a row per CSM, and a row per account that waits, lost its CSM, is pinned
-to another one, or stands against the rule that pooled bands have no owner and named bands have one.
+Only what `owners` needs leaves the database: a row per CSM, a row per account of a family, and a row per account that
+waits, lost its CSM, is pinned to another one, or stands against the rule that pooled bands have no owner and named
+bands have one who serves them. What else there is to know of an account in question is in `circumstances`, what a CSM
+may take in `intake`.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Literal
 
@@ -31,34 +34,53 @@ from app.decide.book import Question, joined, valued
 from app.decide.layers import Rows
 from app.decide.sources import LIVE
 from app.decide.stream import stream_rows
+from app.families import select_members
+from app.figures import counted, printable
+from app.intake import Intake, read_intake
 from app.owners import Claim, Csm
-from app.plan import Decision
+from app.plan import Decision, Waiting
 from app.policy.expressions import facts_of
 from app.policy.model import Policy
 from app.tables import Id, Instant, coverage, csms, pins
 
 Column = ColumnElement[Any]
+Families = Mapping[str, str]
+"""The root of each account's family, by account id; who stands alone is not in it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Roster:
-    """The CSMs by id; the claims that stand without any decision and the pins to an owner in force, by account id."""
+    """The CSMs by id; the claims that stand without any decision and the pins to an owner in force, by account id.
+
+    `notes` say in a sentence each what is wrong with the team's data, and what was made of it.
+    """
 
     csms: tuple[Csm, ...]
     unsettled: Mapping[str, Claim]
     pins: Mapping[str, str]
+    families: Families
+    notes: tuple[str, ...]
 
 
 def read_roster(connection: Connection, policy: Policy, as_of: datetime) -> Roster:
     """The roster as it stands now, under the pins in force at `as_of`."""
     books = {row.owner_id: row for row in connection.execute(select_books(policy, as_of))}
-    known = {row.csm_id: _csm(policy, row, books.get(row.csm_id)) for row in connection.execute(select(csms))}
+    families, held = _read_families(connection)
+    team = connection.execute(select(csms).order_by(csms.c.csm_id)).all()
+    intake = read_intake(connection, policy, as_of, nobody_owns=not books)
+    known = {row.csm_id: _csm(policy, row, books.get(row.csm_id), held.get(row.csm_id, {}), intake) for row in team}
     gone = {owner_id: _gone(owner_id, book) for owner_id, book in books.items() if owner_id not in known}
     everybody = tuple(csm for _, csm in sorted((known | gone).items()))
     departed = [csm.csm_id for csm in everybody if not csm.active and csm.accounts]
     in_force = {row.account_id: row.owner_id for row in connection.execute(select_pins(as_of))}
     unsettled = stream_rows(connection, select_unsettled(policy, as_of, departed))
-    return Roster(everybody, {row[0]: Claim(*(*row, in_force.get(row[0]))) for row in unsettled}, in_force)
+    return Roster(
+        csms=everybody,
+        unsettled={row[0]: Claim(*(*row, in_force.get(row[0]), families.get(row[0]))) for row in unsettled},
+        pins=in_force,
+        families=families,
+        notes=(*_notes_of_team(team), *_notes_of_strangers(gone.values())),
+    )
 
 
 def claims(decisions: Iterable[Decision], roster: Roster) -> Iterator[Claim]:
@@ -70,13 +92,13 @@ def claims(decisions: Iterable[Decision], roster: Roster) -> Iterator[Claim]:
         standing = roster.unsettled.get(decision.account_id)
         if standing is not None:
             moved.add(decision.account_id)
-        yield _moved(decision, standing, roster.pins.get(decision.account_id))
+        yield _moved(decision, standing, roster)
     yield from (claim for account_id, claim in roster.unsettled.items() if account_id not in moved)
 
 
 def select_books(policy: Policy, as_of: datetime) -> Select[Any, int, Any]:
     """Every owner with the number of accounts they own and the known value of those that are active."""
-    book = _book(policy, as_of)
+    book = book_of(policy, as_of)
     worth = func.sum(book["value"]).filter(book["is_active"])
     return (
         select(
@@ -102,27 +124,49 @@ def select_pins(as_of: datetime) -> Select[Any]:
 
 def select_unsettled(policy: Policy, as_of: datetime, departed: list[str]) -> Select[Any]:
     """The active accounts whose owner has to be settled whatever the rules say, by id, as `Claim` lists them."""
-    book = _book(policy, as_of)
+    book = book_of(policy, as_of)
     owned = book["owner_id"].is_not(None)
-    misplaced = and_(_in_bands(policy, book, "pool"), owned)
-    without = and_(_in_bands(policy, book, "named"), not_(owned))
+    misplaced = and_(in_bands(policy, book, "pool"), owned)
+    without = and_(in_bands(policy, book, "named"), not_(owned))
     lost = and_(owned, book["owner_id"] == any_(literal(departed, ARRAY(Id))))
+    # Whoever kept an account into a band that they do not serve, because they had just got it, hands it over in time.
+    stays = coverage.c.owner_since > literal(as_of - timedelta(days=policy.owners.stable_days), Instant)
+    serves = or_(not_(csms.c.active), book["band"] == any_(csms.c.bands))
+    overdue = and_(
+        in_bands(policy, book, "named"), not_(func.coalesce(serves, True)), not_(func.coalesce(stays, False))
+    )
     pinned = book["account_id"].in_(select_pins(as_of).order_by(None).with_only_columns(pins.c.account_id))
-    why = case((misplaced, "band_change"), (without, "waitlist"), (lost, "departure"), else_="pin")
+    why = case(
+        (misplaced, "band_change"), (without, "waitlist"), (lost, "departure"), (overdue, "band_change"), else_="pin"
+    )
     return (
-        select(
-            book["account_id"],
-            why.label("why"),
-            *(book[name] for name in ("band", "value", "segment", "region", "language", "owner_id")),
-            coverage.c.waiting_since,
-        )
-        .select_from(book.source.join(coverage, coverage.c.account_id == book["account_id"]))
-        .where(book["is_active"], or_(misplaced, without, lost, pinned))
+        _claims(book, why)
+        .where(book["is_active"], or_(misplaced, without, lost, overdue, pinned))
         .order_by(book["account_id"])
     )
 
 
-def _book(policy: Policy, as_of: datetime) -> Rows:
+def select_owned(policy: Policy, as_of: datetime) -> Select[Any]:
+    """Every active account that has coverage, by id, as `Claim` lists them; nothing has happened to them."""
+    book = book_of(policy, as_of)
+    return _claims(book, literal("rebalance", Text)).where(book["is_active"]).order_by(book["account_id"])
+
+
+def _claims(book: Rows, why: Column) -> Select[Any]:
+    """The columns of `Claim` up to the pin, of the accounts that have coverage; the CSM who owns them is at hand."""
+    return select(
+        book["account_id"],
+        why.label("why"),
+        *(book[name] for name in ("band", "value", "segment", "region", "language", "owner_id")),
+        coverage.c.waiting_since,
+    ).select_from(
+        book.source.join(coverage, coverage.c.account_id == book["account_id"]).outerjoin(
+            csms, csms.c.csm_id == book["owner_id"]
+        )
+    )
+
+
+def book_of(policy: Policy, as_of: datetime) -> Rows:
     """One row per account with its coverage and its value, as the decisions see them."""
     ask = Question(policy, as_of, LIVE)
     needs_signals = bool(facts_of(policy.value) & policy.signals.keys())
@@ -130,24 +174,41 @@ def _book(policy: Policy, as_of: datetime) -> Rows:
     return book.plus(lambda rows: valued(ask, rows), name="valued", fenced=False)
 
 
-def _in_bands(policy: Policy, book: Rows, served_by: Literal["pool", "named"]) -> Column:
+def in_bands(policy: Policy, book: Rows, served_by: Literal["pool", "named"]) -> Column:
+    """Whether the account is in a band that is served so."""
     names = [band.name for band in policy.bands if band.pooled == (served_by == "pool")]
     return book["band"] == any_(literal(names, ARRAY(Text)))
 
 
-def _csm(policy: Policy, row: Any, book: Any) -> Csm:
+def _read_families(connection: Connection) -> tuple[Families, Mapping[str, Mapping[str, int]]]:
+    """The families, and how many accounts of each family everybody owns, by CSM id."""
+    families: dict[str, str] = {}
+    held: dict[str, Counter[str]] = {}
+    names: dict[str, str] = {}  # one string for the many accounts that share it
+    for account_id, family, owner_id in stream_rows(connection, select_members()):
+        families[account_id] = names.setdefault(family, family)
+        if owner_id is not None:
+            held.setdefault(owner_id, Counter())[families[account_id]] += 1
+    return families, held
+
+
+def _csm(policy: Policy, row: Any, book: Any, families: Mapping[str, int], intake: Intake) -> Csm:
+    own, size = row.max_accounts, _book_size(policy, row.bands or ())
+    most = max(own if own is not None else size, 0)
     return Csm(
         csm_id=row.csm_id,
-        bands=frozenset(row.bands),
+        bands=frozenset(row.bands or ()),
         segments=_any_of(row.segments),
         regions=_any_of(row.regions),
         languages=_any_of(row.languages),
-        max_accounts=row.max_accounts if row.max_accounts is not None else _book_size(policy, row.bands),
-        max_book=row.max_book,
-        max_new_per_run=row.max_new_per_run,
-        active=row.active,
+        max_accounts=most,
+        max_book=_limit(row.max_book),
+        max_new=intake.most(row, most),
+        active=bool(row.active),
         accounts=book.accounts if book is not None else 0,
         value=book.value if book is not None else Decimal(0),
+        away_until=intake.away_until.get(row.csm_id),
+        families=families,
     )
 
 
@@ -161,17 +222,24 @@ def _gone(owner_id: str, book: Any) -> Csm:
         languages=None,
         max_accounts=0,
         max_book=None,
-        max_new_per_run=None,
+        max_new=0,
         active=False,
         accounts=book.accounts,
         value=book.value,
     )
 
 
-def _book_size(policy: Policy, bands: list[str]) -> int:
+def _book_size(policy: Policy, bands: Iterable[str]) -> int:
     """The policy's book size of the highest band they serve; 0 if the policy has none of them."""
     served = [policy.band[name] for name in bands if name in policy.band and not policy.band[name].pooled]
     return max(served, key=lambda band: band.rank).accounts_per_csm if served else 0
+
+
+def _limit(amount: Decimal | None) -> Decimal | None:
+    """A limit in value; one that is none, or under zero, leaves no room."""
+    if amount is None:
+        return None
+    return max(amount, Decimal(0)) if amount.is_finite() else Decimal(0)
 
 
 def _any_of(names: list[str] | None) -> frozenset[str] | None:
@@ -179,7 +247,7 @@ def _any_of(names: list[str] | None) -> frozenset[str] | None:
     return frozenset(names) if names else None
 
 
-def _moved(decision: Decision, standing: Claim | None, pinned_to: str | None) -> Claim:
+def _moved(decision: Decision, standing: Claim | None, roster: Roster) -> Claim:
     """The claim of an account that moves; if its CSM has left too, that is why."""
     claim = Claim(
         account_id=decision.account_id,
@@ -191,6 +259,42 @@ def _moved(decision: Decision, standing: Claim | None, pinned_to: str | None) ->
         language=decision.language,
         owner_id=decision.owner_id,
         waiting_since=standing.waiting_since if standing is not None else None,
-        pinned_to=pinned_to,
+        pinned_to=roster.pins.get(decision.account_id),
+        family=roster.families.get(decision.account_id),
     )
     return replace(claim, why="departure") if standing is not None and standing.why == "departure" else claim
+
+
+# ---- What is wrong with the team's data ------------------------------------------------------------------------------
+
+
+def _notes_of_team(team: Iterable[Any]) -> Iterator[str]:
+    """Limits that leave no room, and addresses that two people share, of the CSMs by id."""
+    by_address: dict[str, str] = {}
+    for row in team:
+        csm_id = printable(row.csm_id)
+        if row.active and row.max_accounts is not None and row.max_accounts <= 0:
+            yield f"the CSM {csm_id} may have {row.max_accounts:,} accounts at most, so they are given nobody"
+        if row.active and _limit(row.max_book) == 0:
+            yield f"the CSM {csm_id} may have a book of {row.max_book} at most, so they are given nobody"
+        address = (row.email or "").strip().lower()
+        if address and address in by_address:
+            yield f"the CSMs {by_address[address]} and {csm_id} have one e-mail address; what one is told goes to both"
+        elif address:
+            by_address[address] = csm_id
+
+
+def _notes_of_strangers(strangers: Iterable[Csm]) -> Iterator[str]:
+    for csm in sorted(strangers, key=lambda one: one.csm_id):
+        owned = counted(csm.accounts, "account")
+        yield f"{printable(csm.csm_id)} owns {owned} and is none of the CSMs, so they count as one who has left"
+
+
+def unserved(policy: Policy, csms: Iterable[Csm], waitlist: Iterable[Waiting]) -> Iterator[str]:
+    """The named bands that accounts wait in and no active CSM serves, lowest first."""
+    served = frozenset(band for csm in csms if csm.active for band in csm.bands)
+    waiting = Counter(one.band for one in waitlist)
+    for band in policy.bands:
+        if waiting[band.name] and band.name not in served:
+            accounts = counted(waiting[band.name], "account")
+            yield f"no active CSM serves {band.name}, so {accounts} in it cannot but wait"

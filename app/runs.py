@@ -26,7 +26,11 @@ from app.policy.model import Policy
 from app.report.summary import counts
 from app.tables import Instant, policies, runs
 
-Kind = Literal["scheduled", "manual", "import"]
+Kind = Literal["scheduled", "manual", "import", "rebalance"]
+
+RECOMPUTES = ("scheduled", "manual")
+"""The kinds of run that evaluate the rules."""
+
 Ended = Literal["applied", "nothing", "blocked", "failed"]
 
 LOCK_KEY = 0x62616E6473686966
@@ -108,7 +112,7 @@ def select_last_run(as_of: datetime) -> Select[Any]:
     """The row of the last recompute (imports count nothing) that took effect at or before `as_of`."""
     return (
         select(runs.c.as_of, runs.c.counts)
-        .where(runs.c.status.in_(_IN_EFFECT), runs.c.kind != "import", runs.c.as_of <= literal(as_of, Instant))
+        .where(runs.c.status.in_(_IN_EFFECT), runs.c.kind.in_(RECOMPUTES), runs.c.as_of <= literal(as_of, Instant))
         .order_by(runs.c.as_of.desc(), runs.c.started_at.desc(), runs.c.run_id)
         .limit(1)
     )

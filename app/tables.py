@@ -145,7 +145,7 @@ runs = Table(
     Column("counts", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
     Column("guards", JSONB, nullable=False, server_default=text("'[]'::jsonb")),
     Column("error", Text),
-    _one_of("kind", "scheduled", "manual", "import"),
+    _one_of("kind", "scheduled", "manual", "import", "rebalance"),
     _one_of("status", "applied", "nothing", "blocked", "failed"),
     Index("runs_slot_key", "slot", unique=True, postgresql_where=text("status IN ('applied', 'nothing')")),
     Index(None, "started_at"),

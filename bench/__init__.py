@@ -8,4 +8,6 @@ vacuumed and analysed; caches are warm; turns alternate and the medians are comp
 outside, from their start to their end, Python's start included; and the comparison is void unless both sides move the
 same accounts to the same bands. What is in our disfavour: the hand-written SQL knows this one policy, and does less
 (its head says what it leaves out).
+
+Handing out accounts is measured beside it, without a database: see `owners`, or `python -m bench.owners` alone.
 """

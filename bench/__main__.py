@@ -10,6 +10,7 @@ from pathlib import Path
 from app.embedded import serve_scratch
 from bench.databases import Databases
 from bench.machine import describe_machine, load
+from bench.owners import ACCOUNTS, CSMS, measure_owners
 from bench.report import report, write_table
 from bench.trials import Sizes, measure_all
 
@@ -24,9 +25,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     with serve_scratch() as server, tempfile.TemporaryDirectory(prefix="bandshift-bench-") as folder:
         machine = describe_machine(server)
+        _tell("handing out accounts")
+        handed_out = min(max(given.accounts // 20, 1000), ACCOUNTS)
+        owners = measure_owners(Path(folder), handed_out, handed_out * CSMS // ACCOUNTS)
         figures = measure_all(Databases(server), server, sizes, Path(folder), tell=_tell)
         machine |= {"load after": load()}
-    found = report(sizes, machine, figures)
+    found = report(sizes, machine, figures, owners)
     write_table(sys.stdout, found)
     if given.json:
         given.json.write_text(json.dumps(found.as_json(), indent=2) + "\n", encoding="utf-8")

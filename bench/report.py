@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import IO, Any
 
 from bench.measure import Series
+from bench.owners import Contest, write_contests
 from bench.trials import Figures, Sizes
 
 DRY_RUN_BAR = 1.5
@@ -14,6 +15,8 @@ MEMORY_BAR_MB = 300
 FIRST_RUN_MEMORY_BAR_MB = 1024
 GROWTH_BAR = 11
 QUIET_ROWS_BAR = 0.001
+OWNERS_S_BAR = 10
+OWNERS_MEMORY_BAR_MB = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,7 @@ class Report:
     void: str
     timings: tuple[Timing, ...]
     bars: tuple[Bar, ...]
+    owners: tuple[Contest, ...]
 
     @property
     def passed(self) -> bool:
@@ -61,7 +65,7 @@ class Report:
         return {**asdict(self), "passed": self.passed}
 
 
-def report(sizes: Sizes, machine: Mapping[str, str], figures: Figures) -> Report:
+def report(sizes: Sizes, machine: Mapping[str, str], figures: Figures, owners: tuple[Contest, ...] = ()) -> Report:
     """The figures, judged."""
     return Report(
         sizes=sizes,
@@ -70,7 +74,8 @@ def report(sizes: Sizes, machine: Mapping[str, str], figures: Figures) -> Report
         moved=len(figures.moves["applying"]),
         void=_void(figures),
         timings=_timings(sizes, figures),
-        bars=_bars(sizes, figures),
+        bars=_bars(sizes, figures) + _owners_bars(owners),
+        owners=owners,
     )
 
 
@@ -125,6 +130,24 @@ def _bars(sizes: Sizes, figures: Figures) -> tuple[Bar, ...]:
     )
 
 
+def _owners_bars(contests: Sequence[Contest]) -> tuple[Bar, ...]:
+    """Never less value placed than by simpler ways, and more where it is tight; in time and memory that are small."""
+    if not contests:
+        return ()
+    return (
+        _at_most("handing out: the slowest", max(one.seconds for one in contests), OWNERS_S_BAR, " s"),
+        _at_most("handing out: peak memory", max(one.peak_mb for one in contests), OWNERS_MEMORY_BAR_MB, " MB"),
+        *(_margin_bar(one) for one in contests),
+    )
+
+
+def _margin_bar(one: Contest) -> Bar:
+    strictly = one.shape.startswith("tight")
+    passed = one.margin > 0 if strictly else one.margin >= 0
+    asked = "more" if strictly else "no less"
+    return Bar(f"value placed against simpler ways, {one.shape}", f"{one.margin:+.4%}", one.margin, asked, passed)
+
+
 def _at_most(what: str, figure: float, bar: float, unit: str) -> Bar:
     return Bar(what, f"{_number(figure)}{unit}", figure, f"at most {_number(bar)}{unit}", figure <= bar)
 
@@ -155,5 +178,7 @@ def write_table(out: IO[str], found: Report) -> None:
     out.write(f"\n{'bar':<52}{'measured':>10}  {'asked':<17}\n")
     for bar in found.bars:
         out.write(f"{bar.what:<52}{bar.measured:>10}  {bar.bar:<17}{'pass' if bar.passed else 'MISS'}\n")
+    out.write("\n")
+    write_contests(out, found.owners)
     if found.void:
         out.write(f"\nVOID: {found.void}\n")

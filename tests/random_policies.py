@@ -19,8 +19,10 @@ from app.policy.model import (
     Floors,
     Guards,
     Measure,
+    Owners,
     Policy,
     Rule,
+    Share,
     SignalFact,
 )
 from tests.random_expressions import SEGMENTS, Grammar, fact, number
@@ -38,6 +40,8 @@ ATTRIBUTES: Mapping[str, Type] = {
 DERIVED: Mapping[str, Type] = {**ACCOUNT_DERIVED, **BAND_FACTS}
 ZONES = ("UTC", "America/New_York", "Asia/Kolkata", "Pacific/Auckland", "America/Los_Angeles")
 NO_GUARDS = Guards(None, None, None, None, None, 0, None)
+OWNERS = Owners(90, 5, 2, Share(Decimal("0.25"), 5), 8, 90, 365)
+"""What a policy has that says nothing of its owners."""
 
 
 def typical(r: Random, move: str, signals: Mapping[str, SignalFact], bands: Sequence[str]) -> Expression:
@@ -228,5 +232,6 @@ def random_policy(
         units={},
         rules=tuple(rules),
         guards=NO_GUARDS,
+        owners=OWNERS,
         calendar=Calendar(0, time(6), ZoneInfo(r.choice(ZONES))),
     )

@@ -42,6 +42,16 @@ fewest_accounts = false
 stale_after_days = false
 """
 
+RESTLESS = (
+    NO_GUARDS
+    + """
+[owners]
+stable_days = 0
+max_new_per_run = false
+"""
+)
+"""No guards, and owners who may change every week."""
+
 POLICY = """
 name = "small"
 

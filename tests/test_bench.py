@@ -81,4 +81,4 @@ def test_a_bar_is_missed_just_above_it() -> None:
 
 
 def test_the_figures_go_to_a_file_as_json(measured: dict[str, object]) -> None:
-    assert {"sizes", "machine", "rows", "moved", "void", "timings", "bars", "passed"} == set(measured)
+    assert {"sizes", "machine", "rows", "moved", "void", "timings", "bars", "owners", "passed"} == set(measured)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.owners import Assignment, Claim, Csm, Why, assign
+from app.owners import Assignment, Claim, Csm, Why, assign, serves
 from app.plan import OwnerChange
 
 AS_OF = datetime(2026, 3, 2, 6, tzinfo=UTC)
@@ -28,7 +28,7 @@ def csm(csm_id: str, *bands: str, **fields: Any) -> Csm:
         languages=None,
         max_accounts=10,
         max_book=None,
-        max_new_per_run=None,
+        max_new=None,
         active=True,
         accounts=0,
         value=Decimal(0),
@@ -83,7 +83,7 @@ def test_an_account_of_the_pool_that_stays_there_is_no_change_of_owner() -> None
 
 
 def test_the_present_owner_keeps_an_account_that_moves_within_their_bands_even_over_capacity() -> None:
-    full = csm("ann", "low", "high", accounts=12, max_accounts=10, max_new_per_run=0, max_book=Decimal(1))
+    full = csm("ann", "low", "high", accounts=12, max_accounts=10, max_new=0, max_book=Decimal(1))
     result = settled([full, csm("bob")], claim("A", "high", owner_id="ann"))
     assert result.changes == ()
     assert [(book.csm_id, book.accounts_after) for book in result.books] == [("ann", 12), ("bob", 0)]
@@ -92,7 +92,7 @@ def test_the_present_owner_keeps_an_account_that_moves_within_their_bands_even_o
 def test_an_owner_who_does_not_serve_the_new_band_hands_the_account_over() -> None:
     result = settled([csm("ann", "low", accounts=1), csm("bob", "high")], claim("A", "high", owner_id="ann"))
     assert handed(result) == {"A": ("ann", "bob", "band_change")}
-    assert result.changes[0].reason == "ann does not serve it in high; bob serves high and has the most room"
+    assert result.changes[0].reason == "ann does not serve it in high; bob serves high and has room"
 
 
 @pytest.mark.parametrize("served", ["segments", "regions", "languages"])
@@ -115,7 +115,7 @@ def test_a_departure_hands_the_whole_book_over(known: bool) -> None:
     gone = [csm("ann", active=False, accounts=2)] if known else []
     result = settled([*gone, csm("bob")], *(claim(name, why="departure", owner_id="ann") for name in "AB"))
     assert handed(result) == {"A": ("ann", "bob", "departure"), "B": ("ann", "bob", "departure")}
-    assert result.changes[0].reason == "ann has left; bob serves low and has the most room"
+    assert result.changes[0].reason == "ann has left; bob serves low and has room"
 
 
 def test_what_finds_no_seat_after_a_departure_waits_with_the_pool() -> None:
@@ -154,7 +154,7 @@ def test_room_in_value_counts_beside_room_in_accounts() -> None:
 
 
 def test_a_csm_takes_no_more_new_accounts_than_their_intake() -> None:
-    result = settled([csm("ann", max_new_per_run=1)], claim("A"), claim("B"))
+    result = settled([csm("ann", max_new=1)], claim("A"), claim("B"))
     assert set(handed(result)) == {"A"}
 
 
@@ -183,22 +183,22 @@ def test_a_value_that_does_not_fit_does_not_keep_smaller_ones_out() -> None:
 # ---- In which order --------------------------------------------------------------------------------------------------
 
 
-def test_who_waits_is_served_first_then_departures_then_the_most_valuable() -> None:
+def test_the_most_valuable_are_placed_first_and_of_equals_those_who_have_waited_the_longest() -> None:
     week = timedelta(weeks=1)
     claims = [
-        claim("moved", value=Decimal(999)),
-        claim("departed", why="departure", owner_id="gone", value=Decimal(1)),
+        claim("dear", value=Decimal(999)),
+        claim("longest", why="waitlist", waiting_since=AS_OF - 3 * week, value=Decimal(5)),
         claim("recent", why="waitlist", waiting_since=AS_OF - week, value=Decimal(5)),
-        claim("longest", why="waitlist", waiting_since=AS_OF - 3 * week, value=None),
+        claim("at risk", value=Decimal(5), at_risk=True),
+        claim("renews", value=Decimal(5), renewal_on=AS_OF.date() + 4 * week),
+        claim("renews late", value=Decimal(5), renewal_on=AS_OF.date() + 9 * week),
+        claim("departed", why="departure", owner_id="gone", value=Decimal(5)),
+        claim("another", value=Decimal(5)),
+        claim("cheap", why="waitlist", waiting_since=AS_OF - 9 * week, value=None),
     ]
-    for seats, served in enumerate(["longest", "recent", "departed", "moved"], start=1):
-        placed = [
-            change.account_id
-            for change in settled([csm("ann", max_accounts=seats)], *claims).changes
-            if change.to_owner_id
-        ]
-        assert served in placed
-        assert len(placed) == seats
+    for seats in range(1, len(claims) + 1):
+        placed = handed(settled([csm("ann", max_accounts=seats)], *reversed(claims)))
+        assert {name for name, (_, to, _) in placed.items() if to} == {one.account_id for one in claims[:seats]}
 
 
 def test_the_waitlist_lists_the_longest_wait_first_then_value_then_id() -> None:
@@ -220,7 +220,7 @@ def test_a_waiting_account_that_finds_a_seat_says_since_when_it_waited() -> None
     waits = claim("A", why="waitlist", waiting_since=AS_OF - timedelta(days=14))
     (change,) = settled([csm("ann")], waits).changes
     assert (change.why, change.reason) == (
-        "waitlist", "it has waited since 2026-02-16; ann serves low and has the most room",
+        "waitlist", "it has waited since 2026-02-16; ann serves low and has room",
     )  # fmt: skip
 
 
@@ -234,7 +234,7 @@ def test_an_account_in_a_named_band_with_neither_owner_nor_wait_begins_to_wait()
 
 
 def test_a_pin_is_obeyed_whatever_the_room_and_the_bands() -> None:
-    full = csm("ann", "high", accounts=10, max_new_per_run=0)
+    full = csm("ann", "high", accounts=10, max_new=0)
     result = settled([full, csm("bob", accounts=1)], claim("A", "low", owner_id="bob", pinned_to="ann", why="pin"))
     assert handed(result) == {"A": ("bob", "ann", "pin")}
     assert result.changes[0].reason == "it is pinned to ann"
@@ -298,7 +298,7 @@ def instances(draw: st.DrawFn) -> tuple[list[Csm], list[Claim]]:
             regions=draw(_served()),
             max_accounts=draw(st.integers(-1, 6)),
             max_book=draw(st.one_of(st.none(), money)),
-            max_new_per_run=draw(st.one_of(st.none(), st.integers(0, 3))),
+            max_new=draw(st.one_of(st.none(), st.integers(0, 3))),
             active=draw(st.integers(0, 3)) > 0,
             accounts=draw(st.integers(0, 4)) + sum(one.owner_id == f"c{number}" for one in claims),
             value=draw(money) + sum((one.value or 0 for one in claims if one.owner_id == f"c{number}"), Decimal(0)),
@@ -354,7 +354,7 @@ def test_books_balance_and_nobody_gets_more_than_fits(instance: tuple[list[Csm],
         if {change.account_id for change in came} - pinned:
             assert book.accounts_after <= one.max_accounts
             assert one.max_book is None or book.value_after <= one.max_book
-            assert one.max_new_per_run is None or len(came) <= max(one.max_new_per_run, len(pinned))
+            assert one.max_new is None or len(came) <= max(one.max_new, len(pinned))
 
 
 @settings(max_examples=200, deadline=None, derandomize=True)
@@ -369,12 +369,12 @@ def test_nobody_waits_while_somebody_who_serves_them_has_room(instance: tuple[li
         for each in csms:
             book = books[each.csm_id]
             has_seat = book.accounts_after < each.max_accounts and (
-                each.max_new_per_run is None or book.arrivals < each.max_new_per_run
+                each.max_new is None or book.arrivals < each.max_new
             )
             has_value = each.max_book is None or (
                 book.value_after < each.max_book and book.value_after + (one.value or 0) <= each.max_book
             )
-            assert not (each.serves(one) and has_seat and has_value), (waiting, each.csm_id)
+            assert not (serves(each, one) and has_seat and has_value), (waiting, each.csm_id)
 
 
 @settings(max_examples=200, deadline=None, derandomize=True)

@@ -26,6 +26,7 @@ from app.tables import runs as ledger
 from tests.small_company import (
     AS_OF,
     EFFECT,
+    RESTLESS,
     WEEK,
     add_account,
     add_csm,
@@ -123,7 +124,7 @@ def test_moves_change_bands_owners_and_histories_together(company: Engine) -> No
             connection.execute(update(accounts).where(accounts.c.account_id == account_id).values(arr=arr))
         connection.execute(update(accounts).where(accounts.c.account_id == "C1").values(status="churned"))
         connection.execute(delete(accounts).where(accounts.c.account_id == "A2"))
-    result = run(company, policy(), weeks=1)
+    result = run(company, policy(RESTLESS), weeks=1)
     assert result.status == "applied"
     assert where(company) == {
         "A1": ("low", "bob"),
@@ -216,7 +217,7 @@ def test_the_book_of_a_csm_who_leaves_is_handed_over_in_the_run(company: Engine,
     result = run(company, policy(), weeks=1)
     assert result.status == "applied"
     after = where(company)
-    assert {after[name] for name in ("B1", "B2")} == {("low", "dan"), ("low", None)} or after["B3"] == ("low", "dan")
+    assert (after["B1"], after["B2"], after["B3"]) == (("low", "dan"), ("low", None), ("low", None))
     assert all(owner != "ann" for _, owner in after.values())
     with company.connect() as connection:
         whys = connection.execute(
@@ -224,7 +225,7 @@ def test_the_book_of_a_csm_who_leaves_is_handed_over_in_the_run(company: Engine,
             .where(owner_history.c.run_id == result.run_id)
             .order_by(owner_history.c.account_id)
         ).all()  # fmt: skip
-    assert whys == [("B1", "departure"), ("B2", "departure"), ("B3", "waitlist")]
+    assert whys == [("B1", "departure"), ("B2", "departure")]
     assert_sound(company)
 
 

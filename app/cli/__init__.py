@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import typer
 
-from app.cli import db, demo, doctor, history, load, policy, recompute
+from app.cli import db, demo, doctor, explain, history, load, pins, policy, rebalance, recompute
 from app.cli.options import Verbose
 from app.errors import BandshiftError
 from app.figures import printable
@@ -37,6 +37,11 @@ app = typer.Typer(
 app.command(epilog=EXIT_CODES)(recompute.recompute)
 app.command(short_help="Load CSV files: accounts, signals, CSMs, coverage.")(load.load)
 app.command()(history.history)
+app.command(short_help="Say why an account is in its band and with its owner.")(explain.explain)
+app.command(short_help="Even out the CSMs' books, a few accounts at a time.")(rebalance.rebalance)
+app.command(short_help="Pin an account to a band or an owner, for a while.")(pins.pin)
+app.command(short_help="Take an account's pin back.")(pins.unpin)
+app.command(short_help="List the pins, and which of them have lapsed.")(pins.pins)
 app.command()(doctor.doctor)
 app.command(short_help="Fill an empty database with a sample company.")(demo.demo)
 app.add_typer(policy.app, name="policy")

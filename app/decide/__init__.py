@@ -29,14 +29,29 @@ __all__ = ["LIVE", "Sources", "check_columns", "decide", "decision_statement", "
 def decision_statement(policy: Policy, as_of: datetime, sources: Sources = LIVE) -> Select[Any]:
     """The statement whose rows are the decisions, ordered by account id."""
     ask = Question(policy, as_of, sources)
-    book = Rows(joined(ask).subquery("book"))
-    book = book.plus(lambda rows: valued(ask, rows), name="valued", fenced=False)
-    book = book.plus(lambda rows: placed(ask, rows), name="placed", fenced=False)
+    book = whole_book(ask)
     hopefuls = book.where(judge.is_candidate(ask, book, ask.facts.measurements)).cte("hopefuls")
     known = Rows(measured(ask, hopefuls).subquery("measured"))
-    candidates = Rows(known.where(judge.is_candidate(ask, known)).subquery("candidates"))
+    rows = judged(ask, Rows(known.where(judge.is_candidate(ask, known)).subquery("candidates")))
+    return (
+        select(*outcome.decision_columns(ask, rows))
+        .select_from(rows.source)
+        .where(rows["outcome"].is_not(None))
+        .order_by(rows["account_id"])
+    )
+
+
+def whole_book(ask: Question) -> Rows:
+    """The book, with what is known of every account before its measurements: its value and its ranks."""
+    book = Rows(joined(ask).subquery("book"))
+    book = book.plus(lambda rows: valued(ask, rows), name="valued", fenced=False)
+    return book.plus(lambda rows: placed(ask, rows), name="placed", fenced=False)
+
+
+def judged(ask: Question, candidates: Rows) -> Rows:
+    """The candidates, whose measurements are known, with what every rule says of them and what follows."""
     candidates = candidates.plus(lambda rows: [judge.stage(ask, rows).label("stage")], name="staged")
-    judged = (
+    return (
         candidates.plus(lambda rows: judge.conditions(ask, rows), name="conditions")
         .plus(lambda rows: judge.looks(ask, rows), name="looks")
         .plus(lambda rows: judge.safe_targets(ask, rows), name="safe_targets")
@@ -45,12 +60,6 @@ def decision_statement(policy: Policy, as_of: datetime, sources: Sources = LIVE)
         .plus(lambda rows: outcome.lifted(ask, rows), name="lifted")
         .plus(lambda rows: outcome.outcomes(ask, rows), name="outcomes")
         .plus(lambda rows: outcome.destinations(ask, rows), name="destinations")
-    )
-    return (
-        select(*outcome.decision_columns(ask, judged))
-        .select_from(judged.source)
-        .where(judged["outcome"].is_not(None))
-        .order_by(judged["account_id"])
     )
 
 

@@ -52,16 +52,17 @@ COVERAGE_COLUMNS = (
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked: this policy, at this instant, of these tables."""
+    """What is asked: this policy, at this instant, of these tables; `also` as `FactsRead` has it."""
 
     policy: Policy
     as_of: datetime
     sources: Sources
+    also: frozenset[str] = frozenset()
 
     @cached_property
     def facts(self) -> FactsRead:
         """The facts that the policy reads."""
-        return FactsRead(self.policy)
+        return FactsRead(self.policy, self.also)
 
     @cached_property
     def today(self) -> date:

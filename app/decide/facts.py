@@ -39,9 +39,13 @@ def shown_facts(rule: Rule) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class FactsRead:
-    """The facts that a policy's expressions read, derived facts replaced by what they are made of."""
+    """The facts that a policy's expressions read, derived facts replaced by what they are made of.
+
+    `also` names derived facts that are read whether or not an expression does.
+    """
 
     policy: Policy
+    also: frozenset[str] = frozenset()
 
     def _of(self, expression: Expression | None) -> frozenset[str]:
         return facts_of(expression) if expression is not None else frozenset()
@@ -59,6 +63,8 @@ class FactsRead:
         for rule in self.policy.rules:
             found |= self._of(rule.when) | self._of(rule.protect_when)
             found |= self._of_template(rule.because)
+        for name in self.also:
+            found |= self._of(self.policy.facts[name])
         return frozenset(found)
 
     @cached_property

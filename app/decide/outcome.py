@@ -149,23 +149,24 @@ def _facts(ask: Question, rows: Rows) -> Column:
     now, kept = Lens(ask, rows, "now", own), Lens(ask, rows, "kept", own)
     ended = and_(rows["move"].in_(["return", "settle"]), rows["rule"] == rows["intervention"])
     branches: list[tuple[Column, Column]] = [
-        (rows["rule"] == "entry", _object(ask, now, ("earned_band", "value"))),
+        (rows["rule"] == "entry", facts_object(ask, now, ("earned_band", "value"))),
         (rows["rule"].in_(["left", "pin", ""]), func.jsonb_build_object()),
     ]
     branches += [
-        (and_(ended, rows["rule"] == rule.name), _object(ask, kept, shown_facts(rule)))
+        (and_(ended, rows["rule"] == rule.name), facts_object(ask, kept, shown_facts(rule)))
         for rule in ask.policy.interventions
     ]
     for rule in ask.policy.graduations:
         for demotion in ask.policy.demotions:
             both = tuple(sorted({*shown_facts(rule), *shown_facts(demotion)}))
             pair = and_(rows["rule"] == rule.name, rows["against"] == demotion.name)
-            branches.append((pair, _object(ask, now, both)))
-    branches += [(rows["rule"] == rule.name, _object(ask, now, shown_facts(rule))) for rule in ask.policy.rules]
+            branches.append((pair, facts_object(ask, now, both)))
+    branches += [(rows["rule"] == rule.name, facts_object(ask, now, shown_facts(rule))) for rule in ask.policy.rules]
     return case(*branches, else_=func.jsonb_build_object())
 
 
-def _object(ask: Question, lens: Lens, names: Iterable[str]) -> Column:
+def facts_object(ask: Question, lens: Lens, names: Iterable[str]) -> Column:
+    """The facts under the lens as one JSON object, as people read them."""
     parts: list[Any] = []
     for name in names:
         parts += [literal(name), _readable(ask, lens, name)]

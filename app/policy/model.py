@@ -114,6 +114,26 @@ class Guards:
 
 
 @dataclass(frozen=True, slots=True)
+class Owners:
+    """How accounts change hands; see `docs/ownership.md`.
+
+    An account whose owner changed less than `stable_days` ago keeps them. A CSM who is away for more than
+    `absence_days` is given nobody from `notice_days` before. `max_new_per_run` limits what one CSM is given in a run,
+    as a share of their book (None: no limit), and in the first `ramp_weeks` after they were hired to a growing part of
+    that. `renewal_days` before its renewal an account is not moved for balance. No pin lasts longer than
+    `pin_max_days`.
+    """
+
+    stable_days: int
+    absence_days: int
+    notice_days: int
+    max_new_per_run: Share | None
+    ramp_weeks: int
+    renewal_days: int
+    pin_max_days: int
+
+
+@dataclass(frozen=True, slots=True)
 class Calendar:
     """When the weekly run is due, on the wall clock of `time_zone`. `weekday` is 0 for Monday."""
 
@@ -145,6 +165,7 @@ class Policy:
     units: Mapping[str, str]
     rules: tuple[Rule, ...]
     guards: Guards
+    owners: Owners
     calendar: Calendar
 
     @cached_property

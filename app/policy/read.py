@@ -20,10 +20,19 @@ from app.errors import Mistake, Problem
 from app.figures import printable
 from app.policy.facts import Facts, table, valid
 from app.policy.floors import FloorOf, floors, price
-from app.policy.model import Band, Calendar, Guards, Policy, Share
+from app.policy.model import Band, Calendar, Guards, Owners, Policy, Share
 from app.policy.problems import Path, Problems
 from app.policy.rules import TARGETS, read_rules
-from app.policy.shape import WEEKDAYS, BandShape, CalendarShape, EconomicsShape, GuardsShape, PolicyShape, ShareShape
+from app.policy.shape import (
+    WEEKDAYS,
+    BandShape,
+    CalendarShape,
+    EconomicsShape,
+    GuardsShape,
+    OwnersShape,
+    PolicyShape,
+    ShareShape,
+)
 from app.policy.tokens import suggestion
 
 LARGEST_FILE = 1_000_000
@@ -100,6 +109,7 @@ def read_policy(text: str, *, source: str) -> Policy:
         units=facts.units,
         rules=rules,
         guards=_guards(shape.guards),
+        owners=_owners(shape.owners),
         calendar=calendar,
     )
 
@@ -207,6 +217,18 @@ def _guards(shape: GuardsShape) -> Guards:
         missing_facts=_limit(shape.missing_facts),
         fewest_accounts=shape.fewest_accounts or 0,
         stale_after_days=shape.stale_after_days,
+    )
+
+
+def _owners(shape: OwnersShape) -> Owners:
+    return Owners(
+        stable_days=shape.stable_days,
+        absence_days=shape.absence_days,
+        notice_days=shape.notice_days,
+        max_new_per_run=_limit(shape.max_new_per_run),
+        ramp_weeks=shape.ramp_weeks,
+        renewal_days=shape.renewal_days,
+        pin_max_days=shape.pin_max_days,
     )
 
 

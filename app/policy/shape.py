@@ -206,6 +206,26 @@ class GuardsShape(Shape):
     stale_after_days: Annotated[Days | None, BeforeValidator(_off, json_schema_input_type=int | Literal[False])] = 10
 
 
+DaysOrNone = Annotated[StrictInt, Field(ge=0, le=DAYS_LIMIT)]
+"""A number of days that may be none."""
+
+
+class OwnersShape(Shape):
+    """How accounts change hands between CSMs."""
+
+    stable_days: DaysOrNone = Field(default=90, description="days in which a new owner is not changed again")
+    absence_days: DaysOrNone = Field(default=5, description="who is away for longer is given no accounts")
+    notice_days: DaysOrNone = Field(default=2, description="days before an absence in which that begins")
+    max_new_per_run: Limit = Field(
+        default=_share("0.25", 5), description="what one CSM is given in a run at most: a share of their book"
+    )
+    ramp_weeks: Annotated[StrictInt, Field(ge=0, le=GRACE_LIMIT)] = Field(
+        default=8, description="weeks in which a new CSM's intake grows to that"
+    )
+    renewal_days: DaysOrNone = Field(default=90, description="days before a renewal without a move for balance")
+    pin_max_days: Days = Field(default=365, description="the longest that a pin may last")
+
+
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
 
@@ -243,6 +263,7 @@ class PolicyShape(Shape):
     )
     rules: Annotated[tuple[RuleShape, ...], BeforeValidator(_tables, json_schema_input_type=list[RuleShape])] = ()
     guards: GuardsShape = Field(default_factory=GuardsShape)
+    owners: OwnersShape = Field(default_factory=OwnersShape)
     calendar: CalendarShape = Field(default_factory=CalendarShape)
     cases: Annotated[
         tuple[dict[str, Any], ...], BeforeValidator(_tables, json_schema_input_type=list[dict[str, Any]])

@@ -125,19 +125,20 @@ def _json(change: Change) -> str:
 def _plain(value: Any) -> str:
     match value:
         case datetime():
-            return _instant(value)
+            return instant(value)
         case _:
             return str(value)
 
 
-def _instant(instant: datetime) -> str:
-    return instant.isoformat().replace("+00:00", "Z")
+def instant(moment: datetime) -> str:
+    """An instant as programs read it: ISO, and in UTC with a Z."""
+    return moment.isoformat().replace("+00:00", "Z")
 
 
 def _cell(value: Any) -> str:
     match value:
         case datetime():
-            return _instant(value)
+            return instant(value)
         case UUID():
             return str(value)
         case Decimal() | str() | None:

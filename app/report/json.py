@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import IO
 from uuid import UUID
 
-from app.plan import Decision, Flow, Plan, Verdict, Waiting
+from app.plan import Book, Decision, Flow, LapsedPin, OwnerChange, Plan, Verdict, Waiting
 from app.policy.model import Policy
 from app.reasons import reason
 from app.report.summary import Move, counts, flows, moves
@@ -44,8 +44,12 @@ def write_json(out: IO[str], policy: Policy, plan: Plan, *, run_id: UUID | None,
         "pending": (_pending(policy, decision) for decision in plan.of("pending")),
         "reviews": (_noted(policy, decision) for decision in plan.of("review")),
         "contested": (_contested(policy, decision) for decision in plan.of("contested")),
-        "waitlist": map(_waiting, plan.waitlist),
+        "waitlist": (_waiting(waiting, plan.as_of) for waiting in plan.waitlist),
         "guards": map(_guard, plan.verdicts),
+        "owner_changes": map(_owner_change, plan.owner_changes),
+        "books": map(_book, plan.books),
+        "lapsed_pins": map(_lapsed_pin, plan.lapsed_pins),
+        "notes": ({"note": _text(note)} for note in plan.notes),
     }
     out.write("{\n")
     for key, value in head.items():
@@ -107,12 +111,55 @@ def _bands(decision: Decision) -> Fields:
     }
 
 
-def _waiting(waiting: Waiting) -> Fields:
+def _owner_change(change: OwnerChange) -> Fields:
+    return {
+        "account_id": _text(change.account_id),
+        "from_owner_id": _text(change.from_owner_id),
+        "to_owner_id": _text(change.to_owner_id),
+        "why": _text(change.why),
+        "reason": _text(change.reason),
+    }
+
+
+def _book(book: Book) -> Fields:
+    return {
+        "csm_id": _text(book.csm_id),
+        "accounts_before": _text(book.accounts_before),
+        "accounts_after": _text(book.accounts_after),
+        "max_accounts": _text(book.max_accounts),
+        "share_before": _share(book.accounts_before, book.max_accounts),
+        "share_after": _share(book.accounts_after, book.max_accounts),
+        "value_before": _money(book.value_before),
+        "value_after": _money(book.value_after),
+        "max_book": _money(book.max_book),
+        "arrivals": _text(book.arrivals),
+        "departures": _text(book.departures),
+    }
+
+
+def _share(accounts: int, most: int) -> str:
+    """What part of a book's size is taken; null for a book of no size."""
+    return f"{accounts / most:.4f}" if most > 0 else "null"
+
+
+def _lapsed_pin(pin: LapsedPin) -> Fields:
+    return {
+        "account_id": _text(pin.account_id),
+        "band": _text(pin.band),
+        "owner_id": _text(pin.owner_id),
+        "pinned_by": _text(pin.pinned_by),
+        "expires_at": _instant(pin.expires_at),
+        "reason": _text(pin.reason),
+    }
+
+
+def _waiting(waiting: Waiting, as_of: datetime) -> Fields:
     return {
         "account_id": _text(waiting.account_id),
         "band": _text(waiting.band),
         "since": _instant(waiting.since),
         "value": _money(waiting.value),
+        "days": _text(max((as_of - waiting.since).days, 0)),
     }
 
 

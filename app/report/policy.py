@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from app.figures import money, percent, short_money
 from app.policy.floors import FloorOf, price
-from app.policy.model import Guards, Policy, Share
+from app.policy.model import Guards, Owners, Policy, Share
 from app.policy.shape import FactShape, PolicyShape, RuleShape, SignalShape
 from app.policy.wording import listed
 from app.report.page import Column, Page, Row
@@ -22,6 +22,7 @@ def write_policy(page: Page, policy: Policy, shape: PolicyShape) -> None:
     _names(page, "Facts", {name: _expression(fact) for name, fact in shape.facts.items()})
     _rules(page, shape)
     _names(page, "Guards: a plan stops if", dict(_guards(policy.guards)))
+    _names(page, "Owners", dict(_owners(policy.owners)))
     zone, at = shape.calendar.time_zone, shape.calendar.at
     page.heading(f"Due every {shape.calendar.weekday} at {at:%H:%M}, {zone}")
 
@@ -211,3 +212,20 @@ def _guards(guards: Guards) -> Iterator[tuple[str, str]]:
 def _limit(share: Share) -> str:
     shown = percent(Decimal(share.share))
     return f"{shown}, and more than {share.at_least:,}," if share.at_least else shown
+
+
+def _owners(owners: Owners) -> Iterator[tuple[str, str]]:
+    """Each term on which accounts change hands."""
+    intake, ramp = owners.max_new_per_run, owners.ramp_weeks
+    yield "stable_days", f"a new owner stays for {owners.stable_days} days, unless they leave or a pin says otherwise"
+    away = f"who is away for more than {owners.absence_days} days is given no accounts"
+    yield "absence_days", f"{away}, from {owners.notice_days} days before"
+    most = (
+        "no limit"
+        if intake is None
+        else f"{percent(intake.share)} of their book, or {intake.at_least:,} if that is more"
+    )
+    yield "max_new_per_run", f"what a CSM without a number of their own is given in one run: {most}"
+    yield "ramp_weeks", f"a new CSM's intake grows to that in {_weeks(ramp)}" if ramp else "a new CSM is given as many"
+    yield "renewal_days", f"no move for balance within {owners.renewal_days} days of a renewal"
+    yield "pin_max_days", f"no pin lasts longer than {owners.pin_max_days} days"

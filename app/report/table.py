@@ -9,8 +9,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import IO
 
-from app.figures import counted, money, sentence, short_money
-from app.plan import Book, Decision, OwnerChange, Plan, Verdict
+from app.figures import counted, day, money, sentence, short_money
+from app.plan import Book, Decision, LapsedPin, OwnerChange, Plan, Verdict
 from app.policy.model import Policy
 from app.reasons import because
 from app.report.names import Names
@@ -53,6 +53,7 @@ def write_table(
     _decisions(page, policy, "For review, protected from moving by themselves", summary.reviews, names)
     _decisions(page, policy, "Contested, rules pull both ways and nothing moves", summary.contested, names)
     _missing(page, plan)
+    _lapsed(page, policy, plan.lapsed_pins)
     _notes(page, plan.notes)
     _guards(page, plan.verdicts)
     page.line()
@@ -190,6 +191,7 @@ def _books(page: Page, policy: Policy, books: Head[Book], names: Names) -> None:
                 book.csm_id,
                 names.csms.get(book.csm_id, ""),
                 f"{book.accounts_before:,} -> {book.accounts_after:,} of {book.max_accounts:,}",
+                " -> ".join(_taken(accounts, book) for accounts in (book.accounts_before, book.accounts_after)),
                 " -> ".join(short_money(value, policy.currency) for value in (book.value_before, book.value_after)),
                 f"+{book.arrivals:,} -{book.departures:,}",
             ),
@@ -201,11 +203,17 @@ def _books(page: Page, policy: Policy, books: Head[Book], names: Names) -> None:
         Column("CSM"),
         Column("Name", flexible=True),
         Column("Accounts", right=True),
+        Column("Full", right=True),
         Column("Value", right=True),
         Column("Changes", right=True),
     ]
     page.table(columns, rows)
     _cut(page, books.left_out)
+
+
+def _taken(accounts: int, book: Book) -> str:
+    """What part of the book's size is taken; of a book of no size nothing can be said."""
+    return f"{round(100 * accounts / book.max_accounts)}%" if book.max_accounts > 0 else "-"
 
 
 def _waitlist(page: Page, policy: Policy, as_of: datetime, summary: Summary, names: Names) -> None:
@@ -291,6 +299,25 @@ def _notes(page: Page, notes: Sequence[str]) -> None:
         page.heading("What could not be done as asked")
     for note in notes:
         page.paragraph(note, indent=2)
+
+
+def _lapsed(page: Page, policy: Policy, pins: Sequence[LapsedPin]) -> None:
+    """The pins that ended since the last run: from now on the rules decide about these accounts again."""
+    if not pins:
+        return
+    page.heading(f"Pins that lapsed since the last run: {counted(len(pins), 'account')}")
+    rows = [
+        Row(
+            (
+                pin.account_id,
+                " and ".join(filter(None, (pin.band, pin.owner_id))),
+                day(pin.expires_at.astimezone(policy.calendar.time_zone)),
+            ),
+            note=sentence(f"{pin.pinned_by}: {pin.reason}"),
+        )
+        for pin in pins
+    ]
+    page.table([Column("Account"), Column("Was pinned to"), Column("Until")], rows)
 
 
 def _guards(page: Page, verdicts: Sequence[Verdict]) -> None:

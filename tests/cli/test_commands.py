@@ -41,7 +41,8 @@ def test_help_lists_every_exit_code_within_80_columns(run: Run, arguments: list[
 
 def test_help_lists_every_command_with_a_whole_sentence(run: Run) -> None:
     out = run("--help").out
-    for command in ("recompute", "load", "policy", "demo", "history", "doctor", "db"):
+    commands = "recompute load policy demo history explain rebalance pin unpin pins doctor db"
+    for command in commands.split():
         assert f"\n  {command} " in out
     assert "..." not in out.split("Commands:")[1]
 

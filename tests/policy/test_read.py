@@ -109,6 +109,31 @@ def test_a_policy_without_economics_has_the_floors_it_writes() -> None:
     assert describe(policy.value) == "arr + coalesce(expansion_arr, 0)"
 
 
+def test_the_terms_of_ownership_left_out_are_those_of_the_default_policy() -> None:
+    assert read_policy(SMALL, source="small").owners == default_policy().owners
+
+
+def test_terms_of_ownership_are_read_and_the_limit_of_intake_can_be_switched_off() -> None:
+    owners = read_policy(SMALL + "\n[owners]\nstable_days = 0\nmax_new_per_run = false\n", source="small").owners
+    assert (owners.stable_days, owners.max_new_per_run, owners.pin_max_days) == (0, None, 365)
+    owners = read_policy(SMALL + "\n[owners]\nmax_new_per_run = { share = 0.5 }\n", source="small").owners
+    assert owners.max_new_per_run == Share(Decimal("0.5"))
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("stable_days = -1", "owners.stable_days: should be at least 0"),
+        ("pin_max_days = 0", "owners.pin_max_days: should be at least 1"),
+        ("max_new_per_run = 5", "owners.max_new_per_run: should be a table, as in { key = value }"),
+        ("max_new_per_run = { share = 2 }", "owners.max_new_per_run.share: should be at most 1"),
+        ("ramp_week = 4", "owners.ramp_week: unknown key; did you mean `ramp_weeks`?"),
+    ],
+)
+def test_a_term_of_ownership_out_of_reason_is_a_mistake(line: str, said: str) -> None:
+    assert mistakes(f"{SMALL}\n[owners]\n{line}\n") == [said]
+
+
 def test_guards_and_calendar_left_out_are_those_of_the_default_policy() -> None:
     small, default = read_policy(SMALL, source="small"), default_policy()
     assert small.guards == default.guards

@@ -1,0 +1,45 @@
+"""Families: accounts that belong together through their parents, each named by the account at its root.
+
+An account that is marked `standalone` belongs to nobody and nobody to it: what hangs below it is a family of its own.
+So is what hangs below a parent that is not known. Accounts whose parents lead in a circle have no root and stand alone,
+as those do that are deeper than any company is nested.
+"""
+
+from typing import Any
+
+from sqlalchemy import Integer, Select, literal, select
+
+from app.tables import accounts, coverage
+
+DEEPEST = 50
+
+
+def select_members() -> Select[Any]:
+    """The active accounts that have a family, with its root and their present owner.
+
+    Only trees are walked, from their roots down: each account has one parent, so that no walk comes back.
+    """
+    child, parent = accounts.alias("child"), accounts.alias("parent")
+    links = (
+        select(child.c.account_id, child.c.parent_id)
+        .join(parent, parent.c.account_id == child.c.parent_id)
+        .where(child.c.parent_id.is_not(None), child.c.parent_id != child.c.account_id)
+        .where(child.c.standalone.is_not(True), parent.c.standalone.is_not(True))
+        .cte("links")
+    )
+    above = links.alias("above")
+    has_parent = select(above.c.account_id).where(above.c.account_id == links.c.parent_id).exists()
+    roots = select(
+        links.c.parent_id.label("account_id"), links.c.parent_id.label("family"), literal(0, Integer).label("depth")
+    ).where(~has_parent)
+    member = roots.distinct().cte("member", recursive=True)
+    below = select(links.c.account_id, member.c.family, member.c.depth + 1).join(
+        member, member.c.account_id == links.c.parent_id
+    )
+    member = member.union_all(below.where(member.c.depth < DEEPEST))
+    return (
+        select(member.c.account_id, member.c.family, coverage.c.owner_id)
+        .join(accounts, accounts.c.account_id == member.c.account_id)
+        .outerjoin(coverage, coverage.c.account_id == member.c.account_id)
+        .where(accounts.c.status == "active")
+    )

@@ -1,0 +1,53 @@
+"""One market, settled: the flow, the names, the limits in value, and what came of it."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from app.owners.books import NOTHING, worth
+from app.owners.company import Wish, wishes
+from app.owners.desk import HAD_IT_BEFORE, SERVES, WITH_FAMILY, Desk
+from app.owners.exact import shares
+from app.owners.limits import bound, within_limits
+from app.owners.market import Market
+from app.owners.model import Claim
+from app.owners.spread import spread
+
+_NOTHING_SPECIAL = Wish(family=False, former_owner=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Placing:
+    """What came of a market: who waits, in the order of their turns, and the figures of who does not."""
+
+    waiting: tuple[Claim, ...]
+    placed: int
+    value: Decimal
+    bound: Decimal
+    with_family: int
+    with_former_owner: int
+
+
+def place(market: Market, desk: Desk) -> Placing:
+    """The accounts of the market are with their CSMs, as far as there is room for them."""
+    wanted = wishes(market)
+    flow = shares(market, wanted)
+    chosen = spread(market, flow)
+    best = sum((worth(market.claims[account].value) for account in flow.placed), NOTHING)
+    if len(chosen) < len(flow.placed):
+        best = bound(market, best)
+        chosen = within_limits(market, chosen)
+    granted = [wanted.get(account, {}).get(csm, _NOTHING_SPECIAL) for account, csm in chosen.items()]
+    for (account, csm), wish in zip(chosen.items(), granted, strict=True):
+        desk.hand_over(market.claims[account], market.books[csm].csm.csm_id, _because(wish))
+    return Placing(
+        waiting=tuple(claim for account, claim in enumerate(market.claims) if account not in chosen),
+        placed=len(chosen),
+        value=sum((worth(market.claims[account].value) for account in chosen), NOTHING),
+        bound=best,
+        with_family=sum(wish.family for wish in granted),
+        with_former_owner=sum(wish.former_owner for wish in granted),
+    )
+
+
+def _because(wish: Wish) -> str:
+    return WITH_FAMILY if wish.family else HAD_IT_BEFORE if wish.former_owner else SERVES
