@@ -18,8 +18,8 @@ class Decision:
 
     `move` says what happens (or, for a pending or review decision, would happen) and is a word of
     `band_history.move`; `from_band` is None for an account that enters, `to_band` None for one that leaves. `rule`
-    decided; of a contested account it is the graduation, and `against` the demotion. `weeks` and `confirm_weeks`
-    count a pending decision. `facts` is a JSON object of the facts that the rule reads, `rules` one of every rule
+    decided; of a contested account it is the graduation, and `against` the demotion. `weeks` counts a
+    pending decision. `facts` is a JSON object of the facts that the rule reads, `rules` one of every rule
     that had something to say and what came of it. `state` is a JSON object of the columns of `coverage` after the
     move, those that are NULL left out. An outcome of `state` changes only such a column, and no band. Money is in the
     policy's currency; `value` and `arr` may be missing.
