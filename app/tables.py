@@ -145,10 +145,37 @@ runs = Table(
     Column("counts", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
     Column("guards", JSONB, nullable=False, server_default=text("'[]'::jsonb")),
     Column("error", Text),
-    _one_of("kind", "scheduled", "manual", "import", "rebalance"),
-    _one_of("status", "applied", "nothing", "blocked", "failed"),
+    Column("failure", Text),
+    Column("approves", Uuid, ForeignKey("runs.run_id")),
+    Column("lapses_at", Instant),
+    Column("answer", Text),
+    Column("answered_at", Instant),
+    Column("answered_by", Text),
+    _one_of("kind", "scheduled", "manual", "import", "rebalance", "approval"),
+    _one_of("status", "applied", "nothing", "blocked", "failed", "skipped"),
+    _one_of("failure", "transient", "mistake", "bug"),
+    _one_of("answer", "approved", "rejected", "lapsed"),
     Index("runs_slot_key", "slot", unique=True, postgresql_where=text("status IN ('applied', 'nothing')")),
     Index(None, "started_at"),
+    Index("runs_awaiting_idx", "started_at", postgresql_where=text("status = 'blocked' AND answer IS NULL")),
+)
+
+kept_moves = Table(
+    "kept_moves",
+    metadata,
+    Column("account_id", Id, primary_key=True),
+    Column("run_id", Uuid, ForeignKey("runs.run_id"), primary_key=True),
+    Column("move", Text),
+    Column("rule", Text),
+    Column("from_band", Text),
+    Column("to_band", Text),
+    Column("value", Numeric),
+    Column("from_owner_id", Id),
+    Column("to_owner_id", Id),
+    Column("why", Text),
+    Column("reason", Text, nullable=False),
+    _one_of("move", *MOVES),
+    Index(None, "run_id"),
 )
 
 coverage = Table(
@@ -239,4 +266,19 @@ outbox = Table(
     Column("delivered_at", Instant),
     Index("outbox_undelivered_idx", "created_at", postgresql_where=text("delivered_at IS NULL")),
     Index(None, "run_id"),
+)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("message_id", Text, ForeignKey("outbox.message_id"), primary_key=True),
+    Column("channel", Text, primary_key=True),
+    Column("status", Text, nullable=False),
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    Column("next_attempt_at", Instant, nullable=False),
+    Column("gives_up_at", Instant, nullable=False),
+    Column("last_error", Text),
+    Column("ended_at", Instant),
+    _one_of("status", "waiting", "delivered", "parked"),
+    Index("deliveries_waiting_idx", "next_attempt_at", postgresql_where=text("status = 'waiting'")),
 )
