@@ -5,11 +5,12 @@ works in one READ COMMITTED transaction: the lock, the plan, the ledger's row an
 at all. What stops it is written to the ledger in a transaction of its own.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from functools import partial
+from itertools import chain
 from time import monotonic
 from typing import Any, Literal
 from uuid import UUID
@@ -22,21 +23,24 @@ from sqlalchemy.exc import DBAPIError
 from app import runs
 from app.apply import apply
 from app.circumstances import completed
-from app.decide import check_columns, decide, take_census
+from app.decide import LIVE, check_columns, in_parts, take_census
+from app.decide.book import Question
+from app.decide.census import census_of, count_measured, take_tally
 from app.errors import Busy
-from app.feeds import read_feeds
+from app.feeds import Feed, read_feeds
 from app.guards import Findings, judge
 from app.owners import assign
 from app.pins import read_lapsed
-from app.plan import Plan, sharing_texts
+from app.plan import Plan
 from app.policy.model import Policy
+from app.readers import beside, gather, meanwhile
 from app.rebalance import Balance, read_movable
 from app.report.summary import counts
-from app.roster import claims, read_roster, unserved
+from app.roster import claims, read_families, read_roster, read_unsettled, roster_of, unserved
 from app.runs import Kind, Run, SlotDone
 
 Status = Literal["planned", "applied", "nothing", "blocked"]
-Planner = Callable[[Connection, Policy, datetime], Plan]
+Planner = Callable[[Connection, Policy, datetime, Sequence[Connection]], Plan]
 
 log = structlog.get_logger()
 
@@ -58,20 +62,34 @@ class RunResult:
     status: Status
 
 
-def make_plan(connection: Connection, policy: Policy, as_of: datetime) -> Plan:
+def make_plan(connection: Connection, policy: Policy, as_of: datetime, beside: Sequence[Connection] = ()) -> Plan:
     """The plan of a run at `as_of`, guards included, as the connection's transaction sees the tables.
 
-    Raises Mistake when the policy does not fit the live columns.
+    Connections `beside` it that see the same take a part of the reading. Raises Mistake when the policy does not fit
+    the live columns.
     """
-    connection.execute(
-        select(*(func.set_config(name, value, literal(value=True)) for name, value in _SETTINGS.items()))
-    )
+    connections = (connection, *beside)
+    for one in connections:
+        one.execute(select(*(func.set_config(name, value, literal(value=True)) for name, value in _SETTINGS.items())))
     check_columns(connection)
-    census = take_census(connection, policy, as_of)
-    decisions = tuple(sharing_texts(decide(connection, policy, as_of)))
-    roster = read_roster(connection, policy, as_of)
-    pooled = frozenset(band.name for band in policy.bands if band.pooled)
-    owners = assign(pooled, roster.csms, completed(connection, policy, as_of, claims(decisions, roster)), as_of)
+    ask = Question(policy, as_of, LIVE)
+    parts = in_parts(connection, policy, as_of, 1 if not beside else 2 * len(connections))
+    *decided, tally, members, unsettled = gather(
+        connections,
+        [
+            *parts,
+            partial(take_tally, ask=ask),
+            read_families,
+            partial(read_unsettled, policy=policy, as_of=as_of),
+        ],
+    )
+    with meanwhile(connections, partial(_read_inputs, ask)) as inputs:
+        decisions = tuple(chain.from_iterable(decided))
+        roster = roster_of(connection, policy, as_of, tally=tally, members=members, unsettled=unsettled)
+        claimed = completed(connection, policy, as_of, claims(decisions, roster))
+        pooled = frozenset(band.name for band in policy.bands if band.pooled)
+        owners = assign(pooled, roster.csms, claimed, as_of)
+        measured, feeds = inputs()
     plan = Plan(
         as_of=as_of,
         policy_name=policy.name,
@@ -80,16 +98,24 @@ def make_plan(connection: Connection, policy: Policy, as_of: datetime) -> Plan:
         owner_changes=owners.changes,
         waitlist=owners.waitlist,
         books=owners.books,
-        census=census,
+        census=census_of(ask, tally, measured),
         verdicts=(),
         notes=(*roster.notes, *unserved(policy, roster.csms, owners.waitlist), *owners.notes),
         lapsed_pins=read_lapsed(connection, as_of),
     )
-    return _guarded(connection, policy, plan)
+    return _guarded(connection, policy, plan, feeds)
 
 
-def make_rebalance(connection: Connection, policy: Policy, as_of: datetime, *, max_moves: int) -> Plan:
+def _read_inputs(ask: Question, connection: Connection) -> tuple[Mapping[str, int], tuple[Feed, ...]]:
+    """What the guards know of the signals: how many accounts have each measurement, and the feeds."""
+    return count_measured(connection, ask), read_feeds(connection, ask.policy, ask.as_of)
+
+
+def make_rebalance(
+    connection: Connection, policy: Policy, as_of: datetime, beside: Sequence[Connection] = (), *, max_moves: int
+) -> Plan:
     """The plan that evens out the books with at most `max_moves` changes of owner, and does nothing else."""
+    del beside  # there is little to read
     check_columns(connection)
     census = take_census(connection, policy, as_of)
     roster = read_roster(connection, policy, as_of)
@@ -107,10 +133,10 @@ def make_rebalance(connection: Connection, policy: Policy, as_of: datetime, *, m
         verdicts=(),
         notes=roster.notes,
     )
-    return _guarded(connection, policy, plan)
+    return _guarded(connection, policy, plan, read_feeds(connection, policy, as_of))
 
 
-def _guarded(connection: Connection, policy: Policy, plan: Plan) -> Plan:
+def _guarded(connection: Connection, policy: Policy, plan: Plan, feeds: Sequence[Feed]) -> Plan:
     """The plan with the verdicts of its guards."""
     found = Findings(
         as_of=plan.as_of,
@@ -118,7 +144,7 @@ def _guarded(connection: Connection, policy: Policy, plan: Plan) -> Plan:
         decisions=plan.decisions,
         owner_changes=plan.owner_changes,
         books=plan.books,
-        feeds=read_feeds(connection, policy, plan.as_of),
+        feeds=feeds,
         last_run=runs.last_run(connection, plan.as_of),
     )
     return replace(plan, verdicts=judge(policy, found))
@@ -155,8 +181,11 @@ def _run(
 
 def _preview(engine: Engine, policy: Policy, as_of: datetime, planner: Planner) -> RunResult:
     started = monotonic()
-    with _transaction(engine, isolation_level="REPEATABLE READ", postgresql_readonly=True) as connection:
-        plan = planner(connection, policy, as_of)
+    with (
+        _transaction(engine, isolation_level="REPEATABLE READ", postgresql_readonly=True) as connection,
+        beside(engine, connection) as others,
+    ):
+        plan = planner(connection, policy, as_of, others)
     status: Status = "blocked" if plan.tripped else "planned" if plan.changes else "nothing"
     log.info("run.planned", duration_ms=_elapsed_ms(started), guards_tripped=len(plan.tripped), **counts(plan))
     return RunResult(plan, None, status)
@@ -214,7 +243,8 @@ class _Attempt:
             runs.refuse_slot(connection, self.run.slot)
             runs.refuse_as_of(connection, self.run.as_of, self.run.started_at)
             self.admitted = True
-            self.plan = plan = self.planner(connection, self.policy, self.run.as_of)
+            with beside(self.engine, connection) as others:
+                self.plan = plan = self.planner(connection, self.policy, self.run.as_of, others)
             if plan.tripped:
                 self.status = "blocked"
                 return plan

@@ -15,8 +15,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from structlog.testing import capture_logs
 
 from app import apply as apply_module
-from app import pipeline, runs
-from app.decide import decide
+from app import pipeline, readers, runs
 from app.errors import Busy, Mistake, StalePlan
 from app.messages import message_id
 from app.pipeline import recompute
@@ -634,13 +633,13 @@ def _strike_in(monkeypatch: pytest.MonkeyPatch, engine: Engine, module: str) -> 
             )
 
     if module == "decide":
-        real_decide = decide
+        real_gather = readers.gather
 
-        def dying_decide(connection: Any, *rest: Any) -> Any:
-            strike(connection)
-            return real_decide(connection, *rest)
+        def dying_gather(connections: Any, tasks: Any) -> Any:
+            strike(connections[0])
+            return real_gather(connections, tasks)
 
-        monkeypatch.setattr(pipeline, "decide", dying_decide)
+        monkeypatch.setattr(pipeline, "gather", dying_gather)
     elif module == "copy":
         real_rows = apply_module.planned_rows
         connections: list[Any] = []
@@ -666,6 +665,36 @@ def _strike_in(monkeypatch: pytest.MonkeyPatch, engine: Engine, module: str) -> 
         monkeypatch.setattr(runs, "close_run", dying_close)
 
 
+def test_a_run_whose_second_reader_is_killed_leaves_nothing_but_its_row(
+    company: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with company.begin() as connection:
+        connection.execute(update(accounts).where(accounts.c.account_id == "B1").values(arr=50))
+    before = contents(company, *EFFECT)
+    real_gather = readers.gather
+
+    def dying_gather(connections: Any, tasks: Any) -> Any:
+        first, second = connections
+        assert first.execute(select(func.pg_terminate_backend(_backend(second), 5000))).scalar_one()
+        return real_gather(connections[::-1], tasks)  # so that it is sure to be given a task
+
+    monkeypatch.setattr(pipeline, "gather", dying_gather)
+    with pytest.raises(DBAPIError):
+        run(company, policy(), weeks=1)
+    assert contents(company, *EFFECT) == before
+    with company.connect() as connection:
+        assert (
+            connection.execute(select(ledger.c.status).order_by(ledger.c.run_id.desc()).limit(1)).scalar() == "failed"
+        )
+    monkeypatch.undo()
+    assert run(company, policy(), weeks=1).status == "applied"
+    assert_sound(company)
+
+
+def _backend(connection: Any) -> int:
+    return int(connection.connection.driver_connection.info.backend_pid)
+
+
 def test_a_commit_whose_answer_is_lost_is_looked_up(company: Engine) -> None:
     with company.begin() as connection:
         connection.execute(update(accounts).where(accounts.c.account_id == "B1").values(arr=50))
@@ -688,10 +717,10 @@ def test_a_commit_whose_answer_is_lost_is_looked_up(company: Engine) -> None:
 
 
 def test_a_bug_is_recorded_without_what_it_was_about(company: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*_: Any) -> Any:
+    def broken(*_: Any, **__: Any) -> Any:
         raise ValueError("Acme Ltd pays 5000")
 
-    monkeypatch.setattr(pipeline, "read_roster", broken)
+    monkeypatch.setattr(pipeline, "roster_of", broken)
     with capture_logs() as logs, pytest.raises(ValueError, match="Acme"):
         run(company, policy(), weeks=1)
     with company.connect() as connection:

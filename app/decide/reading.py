@@ -101,7 +101,7 @@ def read_judgement(connection: Connection, policy: Policy, account_id: str, as_o
 
 def _sources(policy: Policy, account_id: str, as_of: datetime) -> Sources:
     """The tables with this account alone; all of them where a fact compares it with the others."""
-    if "value_rank" in Question(policy, as_of, LIVE).facts.names:
+    if not Question(policy, as_of, LIVE).separable:
         return LIVE
 
     def alone(table: FromClause) -> FromClause:

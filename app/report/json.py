@@ -178,12 +178,16 @@ def _evidence(decision: Decision) -> str:
     return _object({"facts": decision.facts, "rules": decision.rules})
 
 
+_encode = json.JSONEncoder(ensure_ascii=False).encode
+"""Not `json.dumps`, which makes an encoder for every text."""
+
+
 def _object(fields: Fields) -> str:
     return "{" + ", ".join(f'"{key}": {value}' for key, value in fields.items()) + "}"
 
 
 def _text(value: str | int | Mapping[str, int] | None) -> str:
-    return json.dumps(value, ensure_ascii=False)
+    return _encode(value)
 
 
 def _money(value: Decimal | None) -> str:
