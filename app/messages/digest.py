@@ -1,31 +1,16 @@
-"""What a run tells whom: the messages that `apply` leaves in the outbox, with the run they tell of.
-
-One `csm.digest` for each CSM whose book changes and one `run.summary`. Their ids are hashes of run, topic and
-recipient, so that a message that is delivered twice can be recognised.
-"""
+"""What each CSM is told of a run that changes their book: one `csm.digest`, made in the database in one statement."""
 
 from datetime import datetime
-from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, FromClause, Select, Text, cast, func, literal, select
 from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by
 
-from app.plan import Plan
-from app.policy.model import Policy
-from app.report.summary import counts, flows
-from app.runs import guards_json
+from app.messages.message import DIGEST
 from app.tables import Instant, runs
 
-DIGEST, SUMMARY = "csm.digest", "run.summary"
-
 Column = ColumnElement[Any]
-
-
-def message_id(run_id: UUID, topic: str, recipient: str | None) -> str:
-    """The message's stable id, free of dots."""
-    return "msg_" + sha256(f"{run_id}:{topic}:{recipient or ''}".encode()).hexdigest()[:32]
 
 
 def select_digests(planned: FromClause, run_id: UUID, as_of: datetime) -> Select[Any]:
@@ -54,30 +39,6 @@ def select_digests(planned: FromClause, run_id: UUID, as_of: datetime) -> Select
         payload.label("payload"),
         literal(as_of, Instant).label("created_at"),
     ).select_from(arrivals.join(departures, arrivals.c.csm_id == departures.c.csm_id, full=True))
-
-
-def summary(plan: Plan, policy: Policy, run_id: UUID) -> dict[str, Any]:
-    """The outbox row that tells CS ops of the run."""
-    payload = {
-        "run_id": str(run_id),
-        "as_of": plan.as_of.isoformat(),
-        "policy": {"name": plan.policy_name, "sha256": plan.policy_sha},
-        "counts": counts(plan),
-        "flows": [
-            {"from": flow.from_band, "to": flow.to_band, "accounts": flow.accounts, "value": float(flow.value)}
-            for flow in flows(plan, policy)
-        ],
-        "guards": guards_json(plan.verdicts),
-        "notes": list(plan.notes),
-    }
-    return {
-        "message_id": message_id(run_id, SUMMARY, None),
-        "run_id": run_id,
-        "topic": SUMMARY,
-        "recipient": None,
-        "payload": payload,
-        "created_at": plan.as_of,
-    }
 
 
 def _listed(planned: FromClause, csm_id: Column, other: Column, other_name: str) -> Select[Any]:
