@@ -1,33 +1,16 @@
-"""What the environment says: which database, which folder, which policy."""
+"""What the environment says, read into the settings."""
 
 import os
 from collections.abc import Iterator
 from difflib import get_close_matches
-from pathlib import Path
 
-from pydantic import Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import ValidationError
 
 from app.errors import Mistake, Problem
+from app.settings.model import Settings
 
 PREFIX = "BANDSHIFT_"
-
-
-class Settings(BaseSettings):
-    """The settings of this process, read once. An empty variable counts as one that is not set."""
-
-    model_config = SettingsConfigDict(
-        env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="forbid", hide_input_in_errors=True
-    )
-
-    database_url: SecretStr | None = Field(default=None, validation_alias="DATABASE_URL")
-    """The user's database. Without it an embedded one is used."""
-
-    home: Path = Path(".bandshift")
-    """The folder of the embedded database, which is in `home/postgres`."""
-
-    policy: Path | None = None
-    """The policy file; without it, the one that comes with bandshift."""
+_FLAT = ("database_url", "home", "policy")
 
 
 def load_settings() -> Settings:
@@ -37,8 +20,9 @@ def load_settings() -> Settings:
     error must not pass in silence. No message holds a value, which may be a secret.
     """
     problems = list(_unknown())
+    said = {name: os.environ.get(_variable(name)) for name in _FLAT}
     try:
-        settings = Settings()
+        settings = Settings(**{name: value for name, value in said.items() if value})  # type: ignore[arg-type]
     except ValidationError as error:
         problems += [Problem(_variable(str(item["loc"][0])), item["msg"]) for item in error.errors()]
     if problems:
@@ -48,7 +32,7 @@ def load_settings() -> Settings:
 
 def _unknown() -> Iterator[Problem]:
     """A problem for each BANDSHIFT_ variable that no setting reads, in order of name."""
-    known = sorted(name for name in map(_variable, Settings.model_fields) if name.startswith(PREFIX))
+    known = sorted(name for name in map(_variable, _FLAT) if name.startswith(PREFIX))
     # In any case, for that is how they are read.
     for name in sorted(variable for variable in os.environ if variable.upper().startswith(PREFIX)):
         if name.upper() not in known:
