@@ -48,10 +48,11 @@ from sqlalchemy.schema import CreateTable
 
 from app.errors import StalePlan
 from app.figures import counted
-from app.messages import select_digests, summary
+from app.messages import named_in, select_digests, summary
 from app.plan import Decision, OwnerChange, Plan, Waiting
 from app.policy.model import Policy
 from app.reasons import reason
+from app.report.names import read_names
 from app.tables import Id, Instant, band_history, coverage, outbox, owner_history, runs
 
 ENTER, LEAVE, CHANGE, NOTE = "enter", "leave", "change", "note"
@@ -314,7 +315,8 @@ def _release_the_pool(connection: Connection, policy: Policy) -> None:
 
 def _tell(connection: Connection, plan: Plan, policy: Policy, run_id: UUID) -> None:
     """The outbox has a digest for each CSM whose book changes, and a summary if anything changes at all."""
-    digests = select_digests(planned, run_id, plan.as_of)
+    digests = select_digests(planned, policy, run_id, plan.as_of)
     connection.execute(insert(outbox).from_select([column.name for column in digests.selected_columns], digests))
     if plan.changes:
-        connection.execute(insert(outbox), [summary(plan, policy, run_id)])
+        names = read_names(connection, named_in(plan, policy), ())
+        connection.execute(insert(outbox), [summary(plan, policy, run_id, names)])

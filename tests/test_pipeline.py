@@ -301,13 +301,18 @@ def test_each_csm_gets_one_digest_and_cs_ops_one_summary(company: Engine) -> Non
     assert digest.payload["departures"] == [
         {
             "account_id": "B1",
+            "name": None,
             "from_band": "low",
             "to_band": "tech",
             "value": 50,
+            "renewal_on": None,
+            "champion": None,
+            "last_engaged_at": None,
             "reason": "Demoted from low to tech: its value of $50 is under $100.",
             "why": "band_change",
             "owner_reason": "the pool serves tech",
             "to_owner_id": None,
+            "to_owner_name": None,
         }
     ]
     assert [one["account_id"] for one in digest.payload["arrivals"]] == ["B3"]
