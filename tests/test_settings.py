@@ -46,7 +46,7 @@ def test_every_unknown_variable_is_a_mistake_with_a_suggestion(monkeypatch: pyte
     with pytest.raises(Mistake) as caught:
         load_settings()
     assert caught.value.problems == (
-        Problem("BANDSHIFT_COLOUR_OF_THE_SKY", "no such setting; there are BANDSHIFT_HOME, BANDSHIFT_POLICY"),
+        Problem("BANDSHIFT_COLOUR_OF_THE_SKY", "no such setting; there are DATABASE_URL, BANDSHIFT_HOME, BANDSHIFT_POLICY, BANDSHIFT_WORKER__..., BANDSHIFT_CHANNELS__..., BANDSHIFT_DELIVERY__..., BANDSHIFT_METRICS__..., BANDSHIFT_TELEMETRY__..."),
         Problem("BANDSHIFT_POLCY", "no such setting; did you mean BANDSHIFT_POLICY?"),
     )
     assert "canary" not in str(caught.value)

@@ -1,7 +1,8 @@
 """Every setting there is, out of the model: its name, its variable, its kind, its default and what it means."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cache
 from pathlib import Path as FilePath
 from typing import Any, get_args
@@ -16,8 +17,10 @@ Path = tuple[str, ...]
 ANY = "*"
 """Stands for the name of a channel in a path."""
 
-_UNPREFIXED = ("database_url",)
-"""Settings whose variables have the name that everybody uses."""
+PREFIX = str(Settings.model_config["env_prefix"])
+DELIMITER = str(Settings.model_config["env_nested_delimiter"])
+UNPREFIXED = ("DATABASE_URL",)
+"""Variables that have the name that everybody uses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +49,58 @@ def settings_there_are() -> tuple[Setting, ...]:
 
 
 @cache
+def channel_types() -> tuple[str, ...]:
+    """The types of channels, in the order of the model."""
+    return tuple(dict.fromkeys(setting.channel for setting in settings_there_are() if setting.channel))
+
+
+@cache
 def by_path(path: Path) -> Setting | None:
     """The setting at `path`, in which a channel has its name; None if there is none."""
-    sought = (path[0], ANY, *path[2:]) if path[:1] == ("channels",) and len(path) > 1 else path
+    sought = _general(path)
     return next((setting for setting in settings_there_are() if setting.path == sought), None)
+
+
+def keys_at(path: Path) -> tuple[str, ...]:
+    """The keys of the group at `path`, in the order of the model; none if it is no group."""
+    sought = _general(path)
+    long = len(path)
+    below = (setting.path for setting in settings_there_are())
+    return tuple(dict.fromkeys(one[long] for one in below if len(one) > long and one[:long] == sought))
 
 
 def variable(path: Path) -> str:
     """The environment variable of the setting at `path`."""
-    prefix = "" if path[0] in _UNPREFIXED else Settings.model_config["env_prefix"]
-    return prefix + str(Settings.model_config["env_nested_delimiter"]).join(path).upper()
+    name = DELIMITER.join(path).upper()
+    return name if name in UNPREFIXED else PREFIX + name
+
+
+def refusal(path: Path, written: Callable[[Path], str]) -> str:
+    """Why there is no setting at `path`, and which there are, `written` as they are in its source."""
+    if keys_at(path):
+        return f"is a group of settings: {_listed(path, written)}"
+    named = path[1] if path[0] == "channels" and len(path) > 2 else "<name>"
+    there_are = [
+        written(tuple(named if key == ANY else key for key in setting.path)) for setting in settings_there_are()
+    ]
+    if near := get_close_matches(written(path), there_are, n=1, cutoff=0.75):
+        return f"no such setting; did you mean {near[0]}?"
+    group = next(path[:end] for end in range(len(path) - 1, -1, -1) if keys_at(path[:end]))
+    return f"no such setting; there are {_listed(group, written)}"
+
+
+def _listed(group: Path, written: Callable[[Path], str]) -> str:
+    """What is in the group; a group in it ends in dots."""
+    names = []
+    for key in keys_at(group):
+        path = (*group, "<name>" if key == ANY else key)
+        names.append(written((*path, "")) + "..." if keys_at((*group, key)) else written(path))
+    return ", ".join(names)
+
+
+def _general(path: Path) -> Path:
+    """The path without the name of the channel."""
+    return (path[0], ANY, *path[2:]) if path[:1] == ("channels",) and len(path) > 1 else path
 
 
 def _of(model: type[BaseModel], path: Path) -> Iterator[Setting]:

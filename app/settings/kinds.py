@@ -20,6 +20,13 @@ def listed(value: Any) -> Any:
     return value
 
 
+def whole(value: Any) -> Any:
+    """Anything but true and false, which would count as 1 and 0."""
+    if isinstance(value, bool):
+        raise ValueError("should be a whole number")  # noqa: TRY004 - pydantic gathers ValueError
+    return value
+
+
 def name(value: str) -> str:
     """The name of a channel: lower case, and such that a variable can say it."""
     if not _NAME.fullmatch(value):

@@ -19,6 +19,7 @@ TOPICS: tuple[Topic, ...] = (
 )  # fmt: skip
 _OPERATION = tuple(topic for topic in TOPICS if topic != "csm.digest")
 
+Whole = Annotated[int, BeforeValidator(kinds.whole)]
 Url = Annotated[SecretStr, AfterValidator(kinds.http_url)]
 Topics = Annotated[tuple[Topic, ...], BeforeValidator(kinds.listed), Field(min_length=1)]
 Address = Annotated[str, AfterValidator(kinds.address)]
@@ -37,21 +38,23 @@ class Part(BaseModel):
 class Worker(Part):
     """The worker: when it looks, what it makes up for, how often it tries."""
 
-    tick_minutes: int = Field(default=15, ge=1, le=1440, description="Minutes from one look at the ledger to the next")
+    tick_minutes: Whole = Field(
+        default=15, ge=1, le=1440, description="Minutes from one look at the ledger to the next"
+    )
     catch_up: Literal["latest", "all", "none"] = Field(
         default="latest", description="Which missed slots are run late: the latest, all, or none"
     )
-    max_lateness_hours: int = Field(
+    max_lateness_hours: Whole = Field(
         default=120, ge=1, le=8760, description="Hours after which a missed slot is skipped rather than run"
     )
     first_slot: Literal["next", "latest"] = Field(
         default="next", description="On a database without runs: wait for the next slot, or run the latest at once"
     )
-    attempts: int = Field(default=5, ge=1, le=100, description="How often a slot is tried until a person is told")
-    retry_minutes: int = Field(
+    attempts: Whole = Field(default=5, ge=1, le=100, description="How often a slot is tried until a person is told")
+    retry_minutes: Whole = Field(
         default=15, ge=1, le=1440, description="Minutes until a failed slot is tried again; doubled by each attempt"
     )
-    answer_within_hours: int = Field(
+    answer_within_hours: Whole = Field(
         default=120, ge=1, le=8760, description="Hours in which a run that awaits approval has to be answered"
     )
 
@@ -94,7 +97,7 @@ class Email(Part):
 
     type: Literal["email"]
     host: Annotated[str, AfterValidator(kinds.host)] = Field(description="The SMTP server")
-    port: int = Field(default=587, ge=1, le=65535, description="Its port")
+    port: Whole = Field(default=587, ge=1, le=65535, description="Its port")
     tls: Literal["starttls", "tls", "none"] = Field(
         default="starttls",
         description="`starttls` as a rule, `tls` for a port that speaks nothing else (465), or `none`",
@@ -123,10 +126,10 @@ Channel = Annotated[Webhook | Slack | Email, Field(discriminator="type")]
 class Delivery(Part):
     """How messages are delivered."""
 
-    give_up_hours: int = Field(default=72, ge=1, le=8760, description="Hours until a message is parked")
-    first_retry_s: int = Field(default=30, ge=1, le=86_400, description="Seconds until the second attempt")
-    last_retry_s: int = Field(default=3600, ge=1, le=86_400, description="The most seconds between two attempts")
-    batch: int = Field(default=50, ge=1, le=10_000, description="How many messages are claimed at once")
+    give_up_hours: Whole = Field(default=72, ge=1, le=8760, description="Hours until a message is parked")
+    first_retry_s: Whole = Field(default=30, ge=1, le=86_400, description="Seconds until the second attempt")
+    last_retry_s: Whole = Field(default=3600, ge=1, le=86_400, description="The most seconds between two attempts")
+    batch: Whole = Field(default=50, ge=1, le=10_000, description="How many messages are claimed at once")
 
     @model_validator(mode="after")
     def _ordered(self) -> "Delivery":
@@ -141,7 +144,7 @@ class Metrics(Part):
     address: Annotated[str, AfterValidator(kinds.host)] = Field(
         default="127.0.0.1", description="The address that the worker serves them at"
     )
-    port: int | None = Field(default=None, ge=1, le=65535, description="The port; none: they are not served")
+    port: Whole | None = Field(default=None, ge=1, le=65535, description="The port; none: they are not served")
     textfile: Path | None = Field(
         default=None, description="The file they are written to for node_exporter, after each run"
     )
