@@ -87,14 +87,14 @@ def due(
     `ledger` is every row that bears a slot, `policy_sha` the policy that would be run (None if it cannot be read), and
     `applied_as_of` the newest instant of which a run took effect.
     """
-    return _Reading.of(now, calendar, ledger, worker, policy_sha, applied_as_of).due()
+    return _Reading.of(now, calendar, ledger, worker, policy_sha=policy_sha, applied_as_of=applied_as_of).due()
 
 
 def turn_of(
     now: datetime, calendar: Calendar, ledger: Sequence[SlotRow], worker: Worker, *, policy_sha: str | None, slot: date
 ) -> Turn | None:
     """The turn of a slot that a person asks for, whatever its tries, lateness and skips; None if it is done."""
-    reading = _Reading.of(now, calendar, ledger, worker, policy_sha, None)
+    reading = _Reading.of(now, calendar, ledger, worker, policy_sha=policy_sha, applied_as_of=None)
     if reading.standing(slot) == "done":
         return None
     return Turn(slot, now, reading.tries(slot) + 1, worker.attempts, now)
@@ -119,6 +119,7 @@ class _Reading:
         calendar: Calendar,
         ledger: Sequence[SlotRow],
         worker: Worker,
+        *,
         policy_sha: str | None,
         applied_as_of: datetime | None,
     ) -> "_Reading":
