@@ -181,14 +181,19 @@ def _begins_to_wait(waiting: Waiting) -> tuple[Any, ...]:
 def _copy(connection: Connection, rows: Iterable[tuple[Any, ...]]) -> None:
     """The rows are in `planned`, and the planner knows it."""
     connection.execute(CreateTable(planned))
+    copy_rows(connection, planned, planned.c.keys(), rows)
+    connection.execute(text("ANALYZE planned"))
+
+
+def copy_rows(connection: Connection, table: Table, names: Iterable[str], rows: Iterable[tuple[Any, ...]]) -> None:
+    """The rows, which have these columns, are in the table."""
     into = sql.SQL("COPY {} ({}) FROM STDIN").format(
-        sql.Identifier(planned.name), sql.SQL(", ").join(sql.Identifier(column.name) for column in planned.c)
+        sql.Identifier(table.name), sql.SQL(", ").join(map(sql.Identifier, names))
     )
     driver = as_type("psycopg.Connection[Any]", connection.connection.driver_connection)
     with driver.cursor() as cursor, cursor.copy(into) as copy:
         for row in rows:
             copy.write_row(row)
-    connection.execute(text("ANALYZE planned"))
 
 
 def _written(connection: Connection, statement: Executable) -> int:
