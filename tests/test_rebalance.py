@@ -14,7 +14,6 @@ from app.rebalance import Balance
 from app.tables import coverage, owner_history, runs
 from tests.small_company import (
     AS_OF,
-    EFFECT,
     NO_GUARDS,
     WEEK,
     add_account,
