@@ -79,14 +79,21 @@ def refusal(path: Path, written: Callable[[Path], str]) -> str:
     """Why there is no setting at `path`, and which there are, `written` as they are in its source."""
     if keys_at(path):
         return f"is a group of settings: {_listed(path, written)}"
-    named = path[1] if path[0] == "channels" and len(path) > 2 else "<name>"
-    there_are = [
-        written(tuple(named if key == ANY else key for key in setting.path)) for setting in settings_there_are()
-    ]
-    if near := get_close_matches(written(path), there_are, n=1, cutoff=0.75):
-        return f"no such setting; did you mean {near[0]}?"
     group = next(path[:end] for end in range(len(path) - 1, -1, -1) if keys_at(path[:end]))
+    if meant := _meant(path, group):
+        return f"no such setting; did you mean {written(meant)}?"
     return f"no such setting; there are {_listed(group, written)}"
+
+
+def _meant(path: Path, group: Path) -> Path | None:
+    """The path that the misspelt one is nearest to: as a whole, or by its key if the rest is right."""
+    named = path[1] if path[0] == "channels" and len(path) > 2 else "<name>"
+    there_are = [tuple(named if key == ANY else key for key in setting.path) for setting in settings_there_are()]
+    whole = get_close_matches(".".join(path), [".".join(one) for one in there_are], n=1, cutoff=0.8)
+    if whole:
+        return tuple(whole[0].split("."))
+    near = get_close_matches(path[-1], keys_at(group), n=1) if group == path[:-1] else []
+    return (*group, *near) if near else None
 
 
 def _listed(group: Path, written: Callable[[Path], str]) -> str:

@@ -62,7 +62,7 @@ class Worker(Part):
 class Webhook(Part):
     """A signed webhook, by the Standard Webhooks specification."""
 
-    type: Literal["webhook"]
+    type: Literal["webhook"] = Field(description="What kind of channel it is")
     url: Url = Field(description="Where messages are posted")
     secret: Annotated[SecretStr, AfterValidator(kinds.signing_secret)] = Field(
         description="The key they are signed with: `whsec_` and 24 to 64 bytes in base64"
@@ -80,7 +80,7 @@ class Webhook(Part):
 class Slack(Part):
     """A Slack-compatible incoming webhook."""
 
-    type: Literal["slack"]
+    type: Literal["slack"] = Field(description="What kind of channel it is")
     url: Url = Field(description="The incoming webhook, which is a secret")
     topics: Topics = Field(default=_OPERATION, description="What it is told")
     allow_private: bool = Field(default=False, description=_ALLOW_PRIVATE)
@@ -95,7 +95,7 @@ class Slack(Part):
 class Email(Part):
     """E-mail by SMTP: a digest goes to its CSM, everything else to `to`."""
 
-    type: Literal["email"]
+    type: Literal["email"] = Field(description="What kind of channel it is")
     host: Annotated[str, AfterValidator(kinds.host)] = Field(description="The SMTP server")
     port: Whole = Field(default=587, ge=1, le=65535, description="Its port")
     tls: Literal["starttls", "tls", "none"] = Field(

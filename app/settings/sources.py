@@ -41,11 +41,12 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """A value, or the file that holds it, and where it was said."""
+    """A value, or the file that holds it, and where it was said; `key` names the file in the settings file."""
 
     place: Place
     value: Any = field(default=None, repr=False)
     file: FilePath | None = field(default=None, repr=False)
+    key: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ def read_variables(environ: Mapping[str, str]) -> tuple[dict[Path, Said], list[W
     in_files: dict[Path, Said] = {}
     wrong = []
     for name in sorted(environ):  # upper case sorts before lower case
-        if not _is_ours(name.upper()):
+        if not _is_ours(name.upper()) or _is_service_link(name, environ[name]):
             continue
         place = Place(variable=name)
         path = tuple(name.upper().removeprefix(PREFIX).lower().split(DELIMITER))
@@ -83,6 +84,15 @@ def read_variables(environ: Mapping[str, str]) -> tuple[dict[Path, Said], list[W
 
 def _is_ours(name: str) -> bool:
     return name != SETTINGS_FILE and (name.startswith(PREFIX) or name.removesuffix(IN_A_FILE.upper()) in UNPREFIXED)
+
+
+def _is_service_link(name: str, value: str) -> bool:
+    """Whether Kubernetes set the variable, as in every pod beside a Service whose name begins with bandshift."""
+    return _SERVICE_LINK.search(name) is not None or (name.endswith("_PORT") and _SERVICE_URL.match(value) is not None)
+
+
+_SERVICE_LINK = re.compile(r"_SERVICE_(HOST|PORT(_[A-Z0-9_]+)?)$|_PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?$")
+_SERVICE_URL = re.compile(r"(tcp|udp|sctp)://")
 
 
 def read_file(file: FilePath) -> tuple[dict[Path, Said], list[Wrong]]:
@@ -112,7 +122,7 @@ def read_secret(said: Said) -> str | Wrong:
         why = f"cannot be read: {reason(error)}"
     except ValueError:
         why = "is not UTF-8 text"
-    return Wrong(said.place, f"names a file that {why}")
+    return Wrong(said.place, f"{said.key} names a file that {why}".lstrip())
 
 
 def reason(error: OSError) -> str:
@@ -139,7 +149,7 @@ class _Reading:
             if isinstance(value, dict) and keys_at(path):
                 self.take(value, path)
             else:
-                self._refuse(path, refusal(path, ".".join))
+                self._refuse(path, refusal(path, ".".join), mark=":")
         elif value == "":
             self._refuse(path, "is empty; leave it out for the default")
         elif holder is not None:
@@ -151,18 +161,22 @@ class _Reading:
 
     def _take_holder(self, path: Path, holder: Path, value: Any) -> None:
         if isinstance(value, str):
-            self._say(holder, Said(self._place(path), file=self.file.parent / value))
+            self._say(holder, Said(self._place(path), file=self.file.parent / value, key=".".join(path)))
         else:
             self._refuse(path, "should be the path of a file, in quotes")
 
     def _say(self, path: Path, said: Said) -> None:
         if path in self.said:
-            self._refuse(path, f"is said twice, here and in {path[-1]}{IN_A_FILE}; one of them will do")
+            other = self.said[path]
+            here = said.key or ".".join(path)
+            self.wrong.append(
+                Wrong(said.place, f"{here} is said twice, here and as {other.key or '.'.join(path)}; one will do")
+            )
         else:
             self.said[path] = said
 
-    def _refuse(self, path: Path, what: str) -> None:
-        self.wrong.append(Wrong(self._place(path), f"{'.'.join(path)} {what}"))
+    def _refuse(self, path: Path, what: str, mark: str = "") -> None:
+        self.wrong.append(Wrong(self._place(path), f"{'.'.join(path)}{mark} {what}"))
 
     def _place(self, path: Path) -> Place:
         return Place(str(self.file), self._lines.get(path, 0))
@@ -175,22 +189,22 @@ class _Reading:
 def lines_of(text: str) -> dict[Path, int]:
     """The line on which each key and each table of a TOML text begins, first line 1.
 
-    The parser tells no lines, but it can be asked: as many lines as it takes to be TOML again are one statement, and
-    the keys it adds begin where it begins. A heading starts anew, so that long files are not read over and over.
+    The parser tells no lines, but it can be asked: the lines that it takes to be TOML again are one statement, and what
+    they say under the heading before them begins where they begin.
     """
     found: dict[Path, int] = {}
     lines = [f"{line}\n" for line in text.split("\n")]
-    section = start = 0
+    heading, start = "", 0
     for end in range(1, len(lines) + 1):
-        if start == end - 1 and lines[start].lstrip().startswith("["):
-            section = start
+        statement = "".join(lines[start:end])
+        is_heading = statement.lstrip().startswith("[")
         try:
-            data = tomllib.loads("".join(lines[section:end]))
+            data = tomllib.loads(statement if is_heading else heading + statement)
         except tomllib.TOMLDecodeError:
             continue
         for path in _paths(data, ()):
             found.setdefault(path, start + 1)
-        start = end
+        heading, start = statement if is_heading else heading, end
     return found
 
 

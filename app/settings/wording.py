@@ -49,7 +49,7 @@ def wrong_in(error: ValidationError, said: Mapping[Path, Said], unread: Collecti
         what = _sentence(details["type"], details.get("ctx", {}), details["loc"])
         if item is not None:
             what = f"{what}: item {item + 1}"
-        name = place.name(path)
+        name = (said[path].key if path in said else "") or place.name(path)
         if by_path(path) is None:
             name += ":"
         yield Wrong(place, what if str(place) == name else f"{name} {what}")
@@ -83,5 +83,6 @@ def _sentence(kind: str, context: Mapping[str, Any], loc: tuple[int | str, ...])
         case "extra_forbidden":
             return f"is not a setting of a channel of type {loc[2]}"
         case "union_tag_invalid" | "union_tag_not_found":
-            return f"type should be {', '.join(channel_types())}"
+            *others, last = map(repr, channel_types())
+            return f"type should be {', '.join(others)} or {last}"
     return _KINDS.get(kind, "cannot be used")
