@@ -41,6 +41,7 @@ from app.tables import outbox
 Status = Literal["planned", "applied", "nothing", "blocked"]
 Planner = Callable[[Connection, Policy, datetime], Plan]
 Hook = Callable[[Connection], None]
+FailureHook = Callable[[Connection, BaseException], None]
 
 ANSWER_WITHIN = timedelta(hours=120)
 """How long a run that a guard stopped can be approved, unless the settings say otherwise."""
@@ -185,15 +186,24 @@ def attempt(
     answer_within: timedelta,
     admit: Hook | None = None,
     recorded: Hook | None = None,
+    failed: FailureHook | None = None,
 ) -> RunResult:
     """The run that `planner` plans is made; raises as `recompute` does.
 
     In the run's transaction `admit` comes before anything is planned, and may refuse by raising; `recorded` comes with
-    the ledger's row of a run that took effect or was stopped by a guard. A planner that raises StalePlan made no run.
+    the ledger's row of a run that took effect or was stopped by a guard, and `failed` with that of one that failed. A
+    planner that raises StalePlan made no run.
     """
     with structlog.contextvars.bound_contextvars(run_id=str(run.run_id)):
         return _Attempt(
-            engine, policy, run, planner, answer_within=answer_within, admit=admit, recorded=recorded
+            engine,
+            policy,
+            run,
+            planner,
+            answer_within=answer_within,
+            admit=admit,
+            recorded=recorded,
+            failed=failed,
         ).make()
 
 
@@ -238,9 +248,11 @@ class _Attempt:
         answer_within: timedelta,
         admit: Hook | None,
         recorded: Hook | None,
+        failed: FailureHook | None,
     ) -> None:
         self.engine, self.policy, self.run, self.planner = engine, policy, run, planner
-        self.answer_within, self.admit, self.recorded = answer_within, admit, recorded
+        self.answer_within = answer_within
+        self.admit, self.recorded, self.failed = admit, recorded, failed
         self.started = monotonic()
         self.admitted = False
         self.plan: Plan | None = None
@@ -302,17 +314,20 @@ class _Attempt:
         """The plan, if its commit succeeded and only the answer was lost; else the failure is recorded, and raised."""
         try:
             with _transaction(self.engine) as connection:
-                if self.plan is not None and runs.is_kept(connection, self.run.run_id):
-                    return self.plan
                 runs.keep_policy(connection, self.policy, self.run.started_at)
-                runs.record_failed(connection, self.run, self.policy.sha256, error=error, **self._ending())
+                recorded = runs.record_failed(connection, self.run, self.policy.sha256, error=error, **self._ending())
+                if self.plan is not None and not recorded:
+                    return self.plan
+                if self.failed is not None:
+                    self.failed(connection, error)
         except Exception as unrecorded:  # noqa: BLE001 - the first error is the one to raise; this one is only noted
             log.error("run.unrecorded", error=runs.describe(unrecorded))  # noqa: TRY400 - a traceback may quote data
         log.error("run.failed", error=runs.describe(error), duration_ms=_elapsed_ms(self.started))
         raise error
 
     def _ending(self) -> dict[str, Any]:
-        return {"duration_ms": _elapsed_ms(self.started), "finished_at": datetime.now(UTC)}
+        took = _elapsed_ms(self.started)  # added to the start, so that a clock that is set meanwhile does not matter
+        return {"duration_ms": took, "finished_at": self.run.started_at + timedelta(milliseconds=took)}
 
     def _told(self, plan: Plan) -> dict[str, Any]:
         return {"duration_ms": _elapsed_ms(self.started), "notes": len(plan.notes), **counts(plan)}

@@ -34,6 +34,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from app.errors import BandshiftError, Busy, ExitCode, Mistake
+from app.failures import failure_of
 from app.guards import LastRun
 from app.plan import Plan, Verdict
 from app.policy.model import Policy
@@ -45,7 +46,7 @@ Kind = Literal["scheduled", "manual", "import", "rebalance", "approval"]
 RECOMPUTES = ("scheduled", "manual")
 """The kinds of run that evaluate the rules and make all that follows."""
 
-Ended = Literal["applied", "nothing", "blocked", "failed"]
+Ended = Literal["applied", "nothing", "blocked", "failed", "skipped"]
 
 LOCK_KEY = 0x62616E6473686966
 """The advisory lock that one working run holds: `bandshif` in ASCII. Locks belong to one database, so others do not
@@ -90,12 +91,19 @@ def refuse_as_of(connection: Connection, as_of: datetime, now: datetime) -> None
     """Raises Mistake when no run may be applied at this instant: it is in the future, or before what took effect."""
     if as_of > now:
         raise Mistake(f"--as-of {as_of.isoformat()} is in the future; only a dry run can look ahead")
-    newest = connection.execute(select(func.max(runs.c.as_of)).where(runs.c.status.in_(_IN_EFFECT))).scalar_one()
+    newest = newest_as_of(connection)
     if newest is not None and as_of < newest:
         raise Mistake(
             f"--as-of {as_of.isoformat()} lies before the last applied run, of {newest.isoformat()}: history is not"
             " rewritten; use --dry-run to see what the rules say of that day"
         )
+
+
+def newest_as_of(connection: Connection) -> datetime | None:
+    """The newest instant as of which a run took effect."""
+    statement = select(func.max(runs.c.as_of)).where(runs.c.status.in_(_IN_EFFECT))
+    newest: datetime | None = connection.execute(statement).scalar_one()
+    return newest
 
 
 def refuse_slot(connection: Connection, slot: date | None) -> None:
@@ -107,11 +115,6 @@ def refuse_slot(connection: Connection, slot: date | None) -> None:
     ).scalar_one_or_none()
     if done is not None:
         raise SlotDone(f"the slot {slot.isoformat()} is done: run {done} took effect; there is nothing to do")
-
-
-def is_kept(connection: Connection, run_id: UUID) -> bool:
-    """Whether the run's transaction was committed, whatever its client was told."""
-    return connection.execute(select(runs.c.run_id).where(runs.c.run_id == run_id)).first() is not None
 
 
 def last_run(connection: Connection, as_of: datetime) -> LastRun | None:
@@ -178,12 +181,28 @@ def record_blocked(
 
 
 def record_failed(
-    connection: Connection, run: Run, policy_sha: str, *, error: BaseException, duration_ms: int, finished_at: datetime
-) -> None:
-    """The ledger has the run as failed."""
+    connection: Connection,
+    run: Run,
+    policy_sha: str | None,
+    *,
+    error: BaseException,
+    duration_ms: int,
+    finished_at: datetime,
+) -> bool:
+    """The ledger has the run as failed; False if it has its row already, for its own transaction was committed.
+
+    Waits for that transaction if it is not over yet: a commit whose answer was lost may still be on its way.
+    """
     ended = {"status": "failed", "duration_ms": duration_ms, "finished_at": finished_at}
-    told = {"policy_sha": policy_sha, "error": describe(error)}
-    connection.execute(insert(runs).values(_row(run) | ended | told))
+    told = {"policy_sha": policy_sha, "error": describe(error), "failure": failure_of(error)}
+    statement = insert(runs).values(_row(run) | ended | told).on_conflict_do_nothing()
+    return connection.execute(statement.returning(runs.c.run_id)).first() is not None
+
+
+def record_skipped(connection: Connection, run: Run, why: str) -> None:
+    """The ledger has the run's slot as passed over, and why."""
+    ended = {"status": "skipped", "duration_ms": 0, "finished_at": run.started_at, "error": why}
+    connection.execute(insert(runs).values(_row(run) | ended))
 
 
 def describe(error: BaseException) -> str:
