@@ -135,7 +135,7 @@ class _Course:
             raise
         except Exception as error:
             what = describe(error)
-            log.exception("message.unsendable", **self._told(claimed), error=what)
+            log.error("message.unsendable", **self._told(claimed), error=what)  # noqa: TRY400 - a traceback may quote data
             raise Undelivered(f"a bug: {what}") from error
 
     def _fail(self, claimed: Claim, error: Undelivered) -> Delivered:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from importlib.metadata import version
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from pydantic import SecretStr
@@ -23,7 +22,7 @@ _LONGEST_WAIT_S = 86_400.0
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back: the status, the start of the body, and what `Retry-After` asks for."""
+    """What came back: the status, the start of the body if it is a refusal, and what `Retry-After` asks for."""
 
     status: int
     body: bytes
@@ -49,9 +48,12 @@ def post(
 ) -> None:
     """The other side has taken the body: it answered with a 2xx. Raises `Undelivered` for anything else."""
     answer = _ask(url, body, headers, at, timeout_s=timeout_s, allow_private=allow_private)
-    if 200 <= answer.status < 300:
-        return
-    raise Undelivered(_described(answer), wait_s=answer.wait_s, is_gone=answer.status == HTTPStatus.GONE)
+    if not _is_taken(answer.status):
+        raise Undelivered(_described(answer), wait_s=answer.wait_s, is_gone=answer.status == HTTPStatus.GONE)
+
+
+def _is_taken(status: int) -> bool:
+    return 200 <= status < 300
 
 
 def _ask(
@@ -64,7 +66,11 @@ def _ask(
         try:
             connection.request("POST", _target(parts), body, {**_headers(parts), **headers})
             response = connection.getresponse()
-            return Answer(response.status, response.read(_MOST_BYTES), _wait_s(response.getheader("Retry-After"), at))
+            if limit.has_expired:  # the headers end where the connection was shut down
+                raise TimeoutError
+            # Who has taken it need not say so at length.
+            said = b"" if _is_taken(response.status) else response.read(_MOST_BYTES)
+            return Answer(response.status, said, _wait_s(response.getheader("Retry-After"), at))
         except (OSError, http.client.HTTPException) as error:
             raise Undelivered(describe(_plain(error), limit)) from None
         finally:
@@ -93,7 +99,7 @@ def _target(parts: SplitResult) -> str:
 def _headers(parts: SplitResult) -> dict[str, str]:
     headers = {
         "Content-Type": "application/json",
-        "User-Agent": f"bandshift/{version('bandshift')}",
+        "User-Agent": "bandshift",
         "Connection": "close",
     }
     if parts.username is not None:
