@@ -90,14 +90,10 @@ def due(
     return _Reading.of(now, calendar, ledger, worker, policy_sha=policy_sha, applied_as_of=applied_as_of).due()
 
 
-def turn_of(
-    now: datetime, calendar: Calendar, ledger: Sequence[SlotRow], worker: Worker, *, policy_sha: str | None, slot: date
-) -> Turn | None:
-    """The turn of a slot that a person asks for, whatever its tries, lateness and skips; None if it is done."""
-    reading = _Reading.of(now, calendar, ledger, worker, policy_sha=policy_sha, applied_as_of=None)
-    if reading.standing(slot) == "done":
-        return None
-    return Turn(slot, now, reading.tries(slot) + 1, worker.attempts, now)
+def turn_of(slot: date, now: datetime, calendar: Calendar, ledger: Sequence[SlotRow], worker: Worker) -> Turn:
+    """The turn of a slot that a person asks for, whatever its tries, its lateness and the answers so far."""
+    tried = sum(row.slot == slot and row.status == "failed" for row in ledger)
+    return Turn(slot, now, tried + 1, worker.attempts, slot_instant(slot, calendar))
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +146,7 @@ class _Reading:
         skipped = any(row.status == "skipped" for row in rows)
         failed = any(row.status == "failed" for row in rows) and self.tries(slot) >= self.worker.attempts
         standings: tuple[tuple[bool, Standing], ...] = (
-            (any(row.status in ("applied", "nothing") for row in rows) or "approved" in blocked, "done"),
+            (any(row.status in ("applied", "nothing") for row in rows), "done"),
             (None in blocked, "awaiting"),
             ("rejected" in blocked, "rejected"),
             ("lapsed" in blocked, "lapsed"),
