@@ -85,7 +85,7 @@ def run_slot(engine: Engine, read: PolicyReader, worker: Worker, slot: date, now
     """
     with _alone(engine):
         policy = _Policy.read(engine, read)
-        _require_due(slot, policy.calendar, now)
+        require_due(slot, policy.calendar, now)
         with engine.begin() as connection:
             turn = turn_of(slot, now, policy.calendar, read_slots(connection), worker)
         return _take(engine, policy, turn, worker, now)
@@ -221,7 +221,8 @@ def _take(engine: Engine, policy: _Policy, turn: Turn, worker: Worker, now: date
         )
 
 
-def _require_due(slot: date, calendar: Calendar, now: datetime) -> None:
+def require_due(slot: date, calendar: Calendar, now: datetime) -> None:
+    """The slot is one of the calendar's that has fallen due; raises Mistake if it is not."""
     latest = latest_due_slot(now, calendar)
     if not is_slot(slot, calendar):
         before = slot - timedelta(days=(slot.weekday() - calendar.weekday) % 7)
