@@ -62,10 +62,14 @@ class _Session(smtplib.SMTP):
         self._at_once = channel.tls == "tls"
         # Without a name of its own it would ask the DNS for one, which may take its time.
         super().__init__(channel.host, channel.port, local_hostname=socket.gethostname(), timeout=limit.timeout_s)
-        if channel.tls == "starttls":
-            self.starttls(context=self._tls)
-        if channel.username is not None and channel.password is not None:
-            self.login(channel.username, channel.password.get_secret_value())
+        try:
+            if channel.tls == "starttls":
+                self.starttls(context=self._tls)
+            if channel.username is not None and channel.password is not None:
+                self.login(channel.username, channel.password.get_secret_value())
+        except BaseException:
+            self.close()
+            raise
 
     def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
         connected = dial(host, port, self._limit, allow_private=True)
