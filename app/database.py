@@ -25,7 +25,7 @@ _SESSION = """
            set_config('jit', 'off', false)
 """
 _NOTICE_A_LOST_CLIENT = (
-    "SELECT set_config(name, '2s', false) FROM pg_catalog.pg_settings WHERE name = 'client_connection_check_interval'"
+    "SELECT set_config(name, '1s', false) FROM pg_catalog.pg_settings WHERE name = 'client_connection_check_interval'"
 )
 
 
