@@ -9,7 +9,23 @@ from collections.abc import Sequence
 
 import typer
 
-from app.cli import db, demo, doctor, explain, history, load, outbox, pins, policy, rebalance, recompute, settings
+from app.cli import (
+    approvals,
+    db,
+    demo,
+    doctor,
+    explain,
+    history,
+    load,
+    outbox,
+    pins,
+    policy,
+    rebalance,
+    recompute,
+    runs,
+    settings,
+    status,
+)
 from app.cli.options import Verbose
 from app.errors import BandshiftError
 from app.figures import printable
@@ -39,6 +55,10 @@ app.command(short_help="Load CSV files: accounts, signals, CSMs, coverage.")(loa
 app.command()(history.history)
 app.command(short_help="Say why an account is in its band and with its owner.")(explain.explain)
 app.command(short_help="Even out the CSMs' books, a few accounts at a time.")(rebalance.rebalance)
+app.command(epilog=EXIT_CODES, short_help="Approve a run that a guard stopped.")(approvals.approve)
+app.command(short_help="Reject a run that a guard stopped.")(approvals.reject)
+app.command(short_help="List the runs: what took effect, what waits, what failed.")(runs.runs)
+app.command(short_help="Say whether all is well: slots, approvals, messages.")(status.status)
 app.command(short_help="Pin an account to a band or an owner, for a while.")(pins.pin)
 app.command(short_help="Take an account's pin back.")(pins.unpin)
 app.command(short_help="List the pins, and which of them have lapsed.")(pins.pins)
