@@ -8,7 +8,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from app.settings import kinds
@@ -120,7 +128,7 @@ class Email(Part):
         return self
 
 
-Channel = Annotated[Webhook | Slack | Email, Field(discriminator="type")]
+Channel = Annotated[Webhook | Slack | Email, Field(discriminator="type"), BeforeValidator(kinds.channel)]
 
 
 class Delivery(Part):
