@@ -17,6 +17,7 @@ from app.cli import (
     explain,
     history,
     load,
+    metrics,
     outbox,
     pins,
     policy,
@@ -59,6 +60,7 @@ app.command(epilog=EXIT_CODES, short_help="Approve a run that a guard stopped.")
 app.command(short_help="Reject a run that a guard stopped.")(approvals.reject)
 app.command(short_help="List the runs: what took effect, what waits, what failed.")(runs.runs)
 app.command(short_help="Say whether all is well: slots, approvals, messages.")(status.status)
+app.command(short_help="Print the metrics, for Prometheus.")(metrics.metrics)
 app.command(short_help="Pin an account to a band or an owner, for a while.")(pins.pin)
 app.command(short_help="Take an account's pin back.")(pins.unpin)
 app.command(short_help="List the pins, and which of them have lapsed.")(pins.pins)

@@ -1,14 +1,14 @@
 """`bandshift recompute`: the weekly run, by hand or from a scheduler, and its report."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import typer
 from sqlalchemy import Engine
 
-from app import pipeline
+from app import metrics, pipeline
 from app.cli.options import Format, Output, OutputFormat, PolicyFile, Verbose, read_instant
 from app.cli.output import open_output
 from app.cli.plans import stopped, stopped_and_how_to_go_on, write_plan_table
@@ -72,7 +72,11 @@ def recompute(
         require_slot(day, read(), now)
         if as_of is not None:
             instant = read_instant(as_of, "--as-of", read.policy.calendar.time_zone)
-    with open_output(output) as out, _engine(settings, demo=demo) as engine:
+    with (
+        open_output(output) as out,
+        _engine(settings, demo=demo) as engine,
+        nullcontext() if demo or dry_run else metrics.published(engine, settings, now),
+    ):
         if slot is None or dry_run:
             answer_within = timedelta(hours=settings.worker.answer_within_hours)
             result = pipeline.recompute(engine, read.policy, instant, dry_run=dry_run, answer_within=answer_within)
