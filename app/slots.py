@@ -69,7 +69,7 @@ def run_due(
     result = None
     with _alone(engine):
         while True:
-            at = clock()
+            at = now if result is None else clock()
             policy = _Policy.read(engine, read)
             found = _look(engine, policy, worker, at)
             if found.turn is None or found.turn.not_before > at or (result is not None and stop()):
@@ -101,9 +101,8 @@ def require_policy(engine: Engine, read: PolicyReader) -> None:
 
 def read_slots(connection: Connection) -> tuple[SlotRow, ...]:
     """Every row of the ledger that bears a slot and counts for it, in order; an approval that failed is not a try."""
-    ended_at = ledger.c.started_at + func.coalesce(ledger.c.duration_ms, 0) * timedelta(milliseconds=1)
     statement = (
-        select(ledger.c.slot, ledger.c.status, ledger.c.answer, ledger.c.policy_sha, ended_at)
+        select(ledger.c.slot, ledger.c.status, ledger.c.answer, ledger.c.policy_sha, ledger.c.started_at)
         .where(ledger.c.slot.is_not(None), not_(and_(ledger.c.kind == "approval", ledger.c.status == "failed")))
         .order_by(ledger.c.slot, ledger.c.started_at, ledger.c.run_id)
     )
