@@ -8,16 +8,22 @@ import contextlib
 import io
 import json
 import logging
+import os
+import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
+from threading import Event
+from time import monotonic
 from types import ModuleType
 from urllib.parse import quote
+from urllib.request import urlopen
 
+import psutil
 import psycopg
 import pytest
 import structlog
@@ -26,19 +32,21 @@ from pydantic import SecretStr, ValidationError
 from sqlalchemy import URL, text
 from sqlalchemy.exc import DBAPIError
 
-from app import cli, database, pipeline
+from app import cli, database, metrics, pipeline
 from app.demo import DEMO_AS_OF
 from app.errors import BandshiftError
 from app.logs import configure_logs
 from app.notify import deliver_due, outbox
 from app.policy.read import default_policy, read_policy
-from app.settings import Settings, Webhook
+from app.settings import Metrics, Settings, Webhook
 from app.settings.catalogue import ANY, settings_there_are, variable
 from app.settings.read import read_settings
+from app.tick import step
 from tests import canary
 from tests.canary import Parrot, PostgresParrot, SmtpParrot, closed_port, leaks, serving
 from tests.company import company_template
 from tests.conftest import database_on
+from tests.test_docs import ROOT
 
 __all__ = ["company_template"]
 
@@ -63,6 +71,8 @@ class Story:
     dsn: str
     http: Parrot
     smtp: SmtpParrot
+    told: dict[str, Ended] = field(default_factory=dict)
+    """What commands wrote while the scene was set."""
 
     @property
     def environ(self) -> dict[str, str]:
@@ -160,6 +170,9 @@ def set_the_scene(story: Story) -> None:
     with database.open_engine(story.settings) as engine:
         tight = read_policy(tight_policy(), source="tight.toml")
         assert pipeline.recompute(engine, tight, DEMO_AS_OF, dry_run=False).status == "blocked"
+        story.told["approval"] = story.run(
+            "approve", "latest", "--by", "a", "--dry-run", "-v", "--policy", "tight.toml"
+        )
         assert pipeline.recompute(engine, default_policy(), DEMO_AS_OF, dry_run=False).status == "applied"
         for error in (psycopg.OperationalError(f"no luck with {story.dsn}"), RuntimeError(f"what is {story.dsn}?")):
             with patched(pipeline, "apply", raising(error)), pytest.raises((RuntimeError, DBAPIError)):
@@ -209,10 +222,26 @@ def surface(name: str, proof: str) -> Callable[[Look], Look]:
     return add
 
 
-def of_command(name: str, *arguments: str, proof: str, code: int = 0) -> None:
+def nothing(_: Story) -> None:
+    """What most commands need to have something to say."""
+
+
+def try_in_vain(story: Story) -> str:
+    """Every channel has failed again; returns what is told of it."""
+    story.http.status = 404
+    assert "due now" in story.run("outbox", "retry", "--all").out
+    ended = story.run("outbox", "deliver", "-v")
+    assert (ended.code, ended.bug) == (1, None), ended.err
+    return ended.out + ended.err
+
+
+def of_command(
+    name: str, *arguments: str, proof: str, code: int = 0, before: Callable[[Story], object] = nothing
+) -> None:
     """Adds what a command writes, to stdout and at debug to stderr."""
 
     def look(story: Story) -> str:
+        before(story)
         ended = story.run(*arguments)
         assert (ended.code, ended.bug) == (code, None), ended.err
         return ended.out + ended.err
@@ -239,21 +268,34 @@ of_command("the history as JSON", "history", "--format", "json", proof='"policy_
 of_command("the pins", "pins", "-v", proof="pin")
 of_command("the schema's version", "db", "status", proof="2026_")
 of_command("the roles' script", "db", "roles", proof="bandshift_app")
-of_command("the outbox", "outbox", "list", "-v", proof="HTTP 404")
-of_command("the outbox as JSON", "outbox", "list", "--format", "json", proof="SMTP 535")
-of_command("the outbox as CSV", "outbox", "list", "--format", "csv", proof="HTTP 404")
+of_command("the outbox", "outbox", "list", "-v", proof="HTTP 404", before=try_in_vain)
+of_command("the outbox as JSON", "outbox", "list", "--format", "json", proof="SMTP 535", before=try_in_vain)
+of_command("the outbox as CSV", "outbox", "list", "--format", "csv", proof="HTTP 404", before=try_in_vain)
 
 
-@surface("what a delivery that fails says", "message.postponed")
+of_command("the runs", "runs", "-v", proof="failed")
+of_command("the runs as JSON", "runs", "--format", "json", proof='"error"')
+of_command("the runs as CSV", "runs", "--format", "csv", proof="OperationalError")
+of_command("how things stand", "status", "-v", "--policy", "tight.toml", proof="essages")
+of_command("how things stand, as JSON", "status", "--format", "json", proof='"parked"')
+of_command("an approval that comes too late", "approve", "latest", "--by", "a", "-v", proof="answered already", code=2)
+of_command("an answer to a run that is not there", "reject", "ffff", "--by", "a", "-v", proof="run", code=2)
+of_command("the metrics", "metrics", "-v", proof="bandshift_ledger_readable 1.0")
+
+
+@surface("an approval", "Dry run")
 def _(story: Story) -> str:
-    assert "due now" in story.run("outbox", "retry", "--all").out
-    ended = story.run("-v", "outbox", "deliver")
-    assert (ended.code, ended.bug) == (1, None)
-    return ended.out + ended.err
+    told = story.told["approval"]
+    assert (told.code, told.bug) == (0, None), told.err
+    return told.out + told.err
+
+
+surface("what a delivery that fails says", "message.postponed")(try_in_vain)
 
 
 @surface("the database, every table of it", "HTTP 404")
 def _(story: Story) -> str:
+    try_in_vain(story)
     dump = dumped(story)
     assert all(name in dump for name in ("'runs'", "'deliveries'", "'outbox'", "'band_history'", "'policies'"))
     return dump
@@ -269,8 +311,11 @@ def _(story: Story) -> str:
 
 @surface("the errors of deliveries", "SMTP 535")
 def _(story: Story) -> str:
+    try_in_vain(story)
     with database.open_engine(story.settings) as engine, engine.connect() as connection:
-        return "\n".join(connection.scalars(text("SELECT DISTINCT channel || last_error FROM deliveries")))
+        return "\n".join(
+            connection.scalars(text("SELECT DISTINCT last_error FROM deliveries WHERE last_error IS NOT NULL"))
+        )
 
 
 @surface("what the server knows of our sessions", "bandshift")
@@ -279,8 +324,107 @@ def _(story: Story) -> str:
         return str(connection.execute(text("SELECT * FROM pg_stat_activity")).all())
 
 
-@surface("the files that are left", "tight.toml")
+@surface("the metrics, as they are served", "bandshift_ledger_readable 1.0")
 def _(story: Story) -> str:
+    with database.open_engine(story.settings) as engine:
+        settings = story.settings.model_copy(update={"metrics": Metrics(port=closed_port())})
+        url = f"http://127.0.0.1:{settings.metrics.port}/metrics"
+        with metrics.served(engine, settings, lambda: datetime.now(UTC)), urlopen(url) as answer:
+            return f"{answer.headers}\n{answer.read().decode()}"
+
+
+@surface("the metrics in a file", "bandshift_ledger_readable 1.0")
+def _(story: Story) -> str:
+    publish_metrics(story)
+    return (story.folder / "metrics.prom").read_text(encoding="utf-8")
+
+
+@surface("what is said of metrics that cannot be pushed", "metrics.unpushed")
+def _(story: Story) -> str:
+    heard = len(story.http.heard)
+    told = publish_metrics(story)
+    assert leaks("".join(story.http.heard[heard:])) == [canary.PUSH]
+    return told
+
+
+@surface("what is said of metrics that can be pushed nowhere", "metrics.unpushed")
+def _(story: Story) -> str:
+    return publish_metrics(story, f"http://user:{canary.PUSH}@127.0.0.1:{closed_port()}/{canary.PUSH}")
+
+
+def publish_metrics(story: Story, push_url: str | None = None) -> str:
+    """What is logged while the metrics are written and pushed."""
+    environ = story.environ | {"BANDSHIFT_METRICS__TEXTFILE": str(story.folder / "metrics.prom")}
+    settings = read_settings(environ | ({"BANDSHIFT_METRICS__PUSH_URL": push_url} if push_url else {})).settings
+    stream = io.StringIO()
+    with story.surrounded(environ), database.open_engine(settings) as engine:
+        configure_logs(level=logging.DEBUG, stream=stream)
+        metrics.publish(engine, settings, datetime.now(UTC))
+    return stream.getvalue()
+
+
+@surface("what a worker logs", '"event": "outbox.delivered"')
+def _(story: Story) -> str:
+    story.run("outbox", "retry", "--all")
+    return worked(story, story.environ, "message.postponed")
+
+
+@surface("what a worker logs of a server that is away", "database.unavailable")
+def _(story: Story) -> str:
+    away = f"postgresql://u:{quoted()}@127.0.0.1:{closed_port()}/d"
+    return worked(story, story.environ | {"DATABASE_URL": away}, "database.unavailable")
+
+
+@surface("what a worker says of settings that cannot be used", "worker.refused")
+def _(story: Story) -> str:
+    return worked(story, {variable(path): canary.DSN for path in every_path("x")}, "worker.refused")
+
+
+@surface("what a tick says of an error that quotes the URL", "tick.failed")
+def _(story: Story) -> str:
+    stream = io.StringIO()
+    with story.surrounded(story.environ):
+        configure_logs(level=logging.DEBUG, stream=stream)
+        for error in (RuntimeError(story.dsn), psycopg.OperationalError(story.dsn), OSError(story.dsn)):
+            step("deliver", partial(raising(error)))
+    return stream.getvalue()
+
+
+def wait_until(holds: Callable[[], bool]) -> bool:
+    """Whether it holds within a minute."""
+    deadline, pause = monotonic() + 60, Event()
+    while not holds() and monotonic() < deadline:
+        pause.wait(0.05)
+    return holds()
+
+
+def worked(story: Story, environ: Mapping[str, str], until: str) -> str:
+    """What a worker wrote, until it logged that event and was told to stop; and how it is listed as a process."""
+    log = story.folder / "worker.log"
+    plain = {name: value for name, value in os.environ.items() if not name.startswith(("BANDSHIFT_", "DATABASE_URL"))}
+    with log.open("wb") as stream:
+        worker = psutil.Popen(
+            [sys.executable, "-m", "app.worker"],
+            cwd=story.folder,
+            env=plain | {"PYTHONPATH": str(ROOT)} | dict(environ),
+            stdout=stream,
+            stderr=stream,
+        )
+    try:
+        listed = " ".join(worker.cmdline())
+        assert wait_until(lambda: until in log.read_text(encoding="utf-8") or worker.poll() is not None)
+        worker.terminate()
+        worker.wait(60)
+    finally:
+        if worker.poll() is None:
+            worker.kill()
+            worker.wait()
+    return f"{listed}\n{log.read_text(encoding='utf-8')}"
+
+
+@surface("the files that are left", "bandshift_ledger_readable")
+def _(story: Story) -> str:
+    publish_metrics(story)
     files = [path for path in story.folder.rglob("*") if path.is_file()]
     return "\n".join(f"{path}\n{path.read_bytes().decode('latin-1')}" for path in files)
 
