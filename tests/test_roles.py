@@ -123,7 +123,6 @@ FORBIDDEN: Mapping[str, tuple[str, ...]] = {
                 "guards = '[]'",
                 "kind = 'manual'",
                 "started_at = now()",
-                "error = NULL",
                 "approves = NULL",
                 "lapses_at = now()",
                 "failure = NULL",
