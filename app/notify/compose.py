@@ -78,7 +78,7 @@ def _digest(read: _Reader) -> Letter:
             for title, items, other in (("Arriving", arrivals, "from"), ("Leaving", departures, "to"))
             if items
         ),
-        closing=("`bandshift explain ACCOUNT` says all about an account's band and owner.",),
+        closing=("Questions go to CS ops, whom `bandshift explain ACCOUNT` tells all about an account.",),
     )
 
 
@@ -90,7 +90,7 @@ def _handed_over(read: _Reader, title: str, items: Sequence[Item], other: str) -
             Line(
                 (
                     _account(item),
-                    _bands(item),
+                    _bands(item.get("from_band"), item.get("to_band")),
                     read.money(item.get("value")),
                     read.day(item.get("renewal_on")),
                     read.day(item.get("last_engaged_at")),
@@ -118,13 +118,12 @@ def _champion(read: _Reader, champion: Item) -> str:
         return f"Champion{name}"
     detail = f" ({printable(champion['detail'])})" if champion.get("detail") else ""
     heard = f"{champion['event'].replace('_', ' ')} on {read.day(champion.get('at'))}{detail}"
-    return f"Champion{name}; last heard: {heard}" if name else f"Champion: {heard}"
+    return f"Champion{name}; last heard: {heard}" if name else heard
 
 
 def _summary(read: _Reader) -> Letter:
     numbers = read.payload.get("counts", {})
-    moves, owners = numbers.get("moves", 0), numbers.get("owner_changes", 0)
-    told = f"{_moved(moves)}, {counted(owners, 'change')} of owner"
+    told = _changes(numbers)
     to_decide = read.total("reviews") + read.total("contested")
     waits = read.total("waitlist")
     asks = [
@@ -158,13 +157,12 @@ def _summary(read: _Reader) -> Letter:
 
 def _blocked(read: _Reader) -> Letter:
     numbers, commands = read.payload.get("counts", {}), read.payload.get("commands", {})
-    moves = counted(numbers.get("moves", 0), "move")
-    owners = counted(numbers.get("owner_changes", 0), "change")
+    changes = _changes(numbers)
     tripped = [guard for guard in read.items("guards") if guard.get("tripped")]
     return Letter(
-        subject=f"Approval needed: {counted(len(tripped), 'guard')} stopped {moves}",
+        subject=f"Approval needed: {counted(len(tripped), 'guard')} stopped {changes}",
         opening=(
-            f"The run as of {read.moment('as_of')} would make {moves} and {owners} of owner.",
+            f"The run as of {read.moment('as_of')} would make {changes}.",
             f"It was stopped, and nothing has moved. It can be approved until {read.moment('lapses_at')}.",
         ),
         listings=tuple(
@@ -245,7 +243,7 @@ def _flows(read: _Reader) -> Listing:
     lines = (
         Line(
             (
-                f"{_band(item['from'])} → {_band(item['to'])}",
+                _bands(item["from"], item["to"]),
                 number(item["accounts"]),
                 read.money(item["value"], short=True),
             )
@@ -268,7 +266,7 @@ def _to_decide(read: _Reader, title: str, key: str) -> Listing:
         read, key, title, ("Account", "Band", "Owner", "Value"),
         (
             Line(
-                (_account(item), item.get("band") or "", item.get("owner_id") or "none", read.money(item.get("value"))),
+                (_account(item), item.get("band") or "", _csm(item, "owner"), read.money(item.get("value"))),
                 (_sentence(item["reason"]),),
             )
             for item in read.items(key)
@@ -289,7 +287,7 @@ def _lapsed_pins(read: _Reader) -> Listing:
         Line(
             (
                 _account(item),
-                " and ".join(filter(None, (item["band"], item["owner_id"]))),
+                " and ".join(filter(None, (item["band"], _csm(item, "owner") if item["owner_id"] else ""))),
                 read.day(item["expires_at"]),
             ),
             (_sentence(f"{item['pinned_by']}: {item['reason']}"),),
@@ -319,17 +317,16 @@ def _csm(item: Item, key: str) -> str:
     return printable(item.get(f"{key}_name") or csm_id or "the pool")
 
 
-def _bands(item: Item) -> str:
-    before, after = item.get("from_band"), item.get("to_band")
-    return _band(after) if before == after else f"{_band(before)} → {_band(after)}"
+def _bands(before: str | None, after: str | None) -> str:
+    """From where to where; who comes from nowhere is new, and who goes nowhere has left."""
+    return before or "" if before == after else f"{before or 'new'} → {after or 'left'}"
 
 
-def _band(name: str | None) -> str:
-    return name or "none"
-
-
-def _moved(count: int) -> str:
-    return counted(count, "move")
+def _changes(numbers: Item) -> str:
+    """How many moves and changes of owner there are, without what there is none of."""
+    moves, owners = numbers.get("moves", 0), numbers.get("owner_changes", 0)
+    named = (counted(moves, "move") if moves else "", f"{counted(owners, 'change')} of owner" if owners else "")
+    return " and ".join(filter(None, named)) or "no change"
 
 
 def _of_slot(read: _Reader) -> str:

@@ -30,7 +30,12 @@ class EmailSender:
         self._channel = channel
 
     def send(self, message: Message, at: datetime) -> str | None:
-        """The server has taken the mail; which recipients it refused, if any. Raises `Undelivered`."""
+        """The server has taken the mail; which recipients it refused, if any. Raises `Undelivered`.
+
+        Who has left is not told what they leave behind.
+        """
+        if message.topic == DIGEST and not message.is_active:
+            return "nobody was told: the CSM has left"
         sender = address(self._channel.sender)
         mail = write_mail(message, compose(message), sender, self._recipients(message), at)
         with Limit(self._channel.timeout_s) as limit:
@@ -46,8 +51,7 @@ class EmailSender:
         if message.topic != DIGEST:
             return tuple(address(one) for one in self._channel.to)
         if not message.email:
-            missing = "has no e-mail address" if message.recipient_name else "is not among the CSMs any more"
-            raise Undelivered(f"the CSM {missing}", is_final=True)
+            raise Undelivered("the CSM has no e-mail address", is_final=True)
         try:
             return (address(message.email, message.recipient_name),)
         except ValueError:

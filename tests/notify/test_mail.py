@@ -97,8 +97,8 @@ def test_text_and_html_say_what_a_csm_needs_to_take_over(database: Engine) -> No
     for written in parts.values():
         plain = written.replace("&amp;", "&")
         for fact in (
-            "A-1", "tech → low", "€12,345.60", "2026-09-01", "2026-03-01", "the pool", "to a rival",
-            "Graduated from tech to low", "Ann has the most room", "champion left on 2026-02-01", "& Fils",
+            "A-1", "tech → low", "€12,345.60", "2026-09-01", "2026-03-01", "the pool",
+            "Graduated from tech to low", "Ann has the most room", "Champion left on 2026-02-01 (to a rival)", "& Fils",
         ):  # fmt: skip
             assert fact in " ".join(plain.split()), fact
     assert "<script>" not in parts["text/html"]
@@ -112,12 +112,10 @@ def test_text_and_html_say_what_a_csm_needs_to_take_over(database: Engine) -> No
         ({"email": "ann at example"}, "the CSM's e-mail address cannot be used"),
         ({"email": "ann@example.com\nBcc: all@example.com"}, "the CSM's e-mail address cannot be used"),
         ({"email": "ann@example.com, bob@example.com"}, "the CSM's e-mail address cannot be used"),
-        (None, "the CSM is not among the CSMs any more"),
     ],
 )
-def test_a_digest_that_has_no_address_is_parked(database: Engine, fields: dict[str, Any] | None, why: str) -> None:
-    if fields is not None:
-        add_csm(database, "ann", **fields)
+def test_a_digest_that_has_no_address_is_parked(database: Engine, fields: dict[str, Any], why: str) -> None:
+    add_csm(database, "ann", **fields)
     tell(database, "csm.digest", DIGEST, recipient="ann")
     other = tell(database)
     with receive(Mailbox()) as mailbox:
@@ -129,6 +127,18 @@ def test_a_digest_that_has_no_address_is_parked(database: Engine, fields: dict[s
         ]
     assert errors == [why]
     assert has_ended(database, other)
+
+
+@pytest.mark.parametrize("vanished", [False, True])
+def test_who_has_left_is_not_written_to(database: Engine, vanished: bool) -> None:
+    if not vanished:
+        add_csm(database, "ann", email="ann@example.com", active=False)
+    message = tell(database, "csm.digest", DIGEST, recipient="ann")
+    with receive(Mailbox()) as mailbox:
+        assert deliver(database, settings(mail=email(mailbox))).delivered == 1
+    assert stands(database) == {"mail": ("delivered", 1, "nobody was told: the CSM has left")}
+    assert has_ended(database, message)
+    assert mailbox.mails == []
 
 
 def test_a_name_cannot_add_a_header(database: Engine) -> None:
