@@ -55,9 +55,8 @@ def _operation_amiss() -> Iterator[Offenders]:
         BLOCKED: runs.c.lapses_at.is_not(None),  # runs of before there were approvals asked for none
         LAPSED: runs.c.answer == "lapsed",
     }
-    may = {topic: runs.c.status == "failed" for topic in (RUN_FAILED, SLOT_FAILED)} | {
-        SKIPPED: runs.c.status == "skipped"
-    }
+    failed = runs.c.status == "failed"
+    may = {RUN_FAILED: failed, SLOT_FAILED: failed, SKIPPED: runs.c.status == "skipped"}
     for topic, concerned in (must | may).items():
         sent = per_run(outbox.c.run_id, outbox.c.topic == topic, "sent")
         count, most = func.coalesce(sent.c.rows, 0), case((concerned, 1), else_=0)
