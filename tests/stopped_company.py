@@ -65,8 +65,8 @@ def stopped(company: Engine) -> UUID:
 
 def stop(engine: Engine, judged: Policy | None = None, **options: Any) -> UUID:
     """A run on Monday is stopped by a guard; its id."""
-    options = {"kind": "scheduled", "slot": SLOT} | options
-    result = recompute(engine, judged or strict(), MONDAY, dry_run=False, **options)
+    asked: dict[str, Any] = {"kind": "scheduled", "slot": SLOT, **options}
+    result = recompute(engine, judged or strict(), MONDAY, dry_run=False, **asked)
     assert result.status == "blocked"
     assert result.run_id is not None
     return result.run_id
@@ -74,7 +74,8 @@ def stop(engine: Engine, judged: Policy | None = None, **options: Any) -> UUID:
 
 def say_yes(engine: Engine, run_id: UUID, judged: Policy | None = None, **options: Any) -> ApprovalResult:
     """The run is approved on Tuesday, by lee."""
-    return approve(engine, judged or strict(), run_id, **{"by": "lee", "now": TUESDAY} | options)
+    asked: dict[str, Any] = {"by": "lee", "now": TUESDAY, **options}
+    return approve(engine, judged or strict(), run_id, **asked)
 
 
 def set_account(engine: Engine, account_id: str, **fields: Any) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy import Engine, delete, func, insert, select, text, update
 from app.errors import StalePlan
 from app.pipeline import rebalance, recompute
 from app.runs import SlotDone
-from app.tables import account_signals, accounts, coverage, csms, kept_moves, outbox, pins, policies, runs
+from app.tables import account_signals, accounts, band_history, coverage, csms, kept_moves, outbox, pins, policies, runs
 from tests.small_company import (
     AS_OF,
     NO_GUARDS,
@@ -122,8 +122,10 @@ def test_a_sync_that_rewrites_every_account_leaves_the_approval_as_useful_as_it_
     assert (result.status, result.left, result.unapproved_moves) == ("applied", (), ())
     assert made_by(company, result.run_id) == ALL_FOUR
     with company.connect() as connection:
-        values = select(text("account_id, value FROM band_history")).where(text("run_id = :run"))
-        assert dict(connection.execute(values, {"run": result.run_id}).all())["B4"] == Decimal("2007.00")
+        value = select(band_history.c.value).where(
+            band_history.c.run_id == result.run_id, band_history.c.account_id == "B4"
+        )
+        assert connection.execute(value).scalar_one() == Decimal("2007.00")
     assert_sound(company)
 
 
@@ -519,7 +521,7 @@ def test_the_guard_that_was_approved_is_waived_and_the_others_judge_anew(company
         result = say_yes(company, run_id, judged)
     assert (result.status, [one.guard for one in result.plan.tripped]) == ("blocked", ["missing_facts"])
     waived = next(one for one in result.plan.verdicts if one.guard == "moved_accounts")
-    assert (waived.tripped, waived.actual) == (False, 3)
+    assert (waived.tripped, waived.actual) == (False, Decimal(3))
     assert waived.detail.endswith(" over the limit of 1 (10%). Waived: it was approved.")
     assert answer_of(company, run_id) == ("approved", "lee")
     assert result.run_id is not None
