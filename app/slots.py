@@ -74,7 +74,7 @@ def run_due(
             found = _look(engine, policy, worker, at)
             if found.turn is None or found.turn.not_before > at or (result is not None and stop()):
                 return Outcome(found.slot, found.standing, found.turn, _told(found, policy.calendar, at), result)
-            result = _take(engine, policy, found.turn, worker, at)
+            result = _take(engine, policy, found.turn, worker, clock())
 
 
 def run_slot(engine: Engine, read: PolicyReader, worker: Worker, slot: date, now: datetime) -> RunResult:
@@ -184,11 +184,12 @@ def _look(engine: Engine, policy: _Policy, worker: Worker, now: datetime) -> Due
 
 def _record_skips(connection: Connection, skips: tuple[Skip, ...], now: datetime) -> None:
     """The slots are in the ledger as passed over; one message tells of the newest and, in it, of the others."""
-    for skip in skips:
-        run = Run(runs.new_run_id(now), "scheduled", skip.slot, now, now)
+    ids = sorted(runs.new_run_id(now) for _ in skips)  # which sort as their slots do, though of one instant
+    for run_id, skip in zip(ids, skips, strict=True):
+        run = Run(run_id, "scheduled", skip.slot, now, now)
         runs.record_skipped(connection, run, skip.why)
     others = f" So were {len(skips) - 1:,} before it, from {skips[0].slot} on." if len(skips) > 1 else ""
-    connection.execute(insert(outbox), [messages.skipped(run.run_id, skip.slot, skip.why + others, now)])
+    connection.execute(insert(outbox), [messages.skipped(ids[-1], skips[-1].slot, skips[-1].why + others, now)])
 
 
 def _take(engine: Engine, policy: _Policy, turn: Turn, worker: Worker, now: datetime) -> RunResult:

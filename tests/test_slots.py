@@ -111,7 +111,7 @@ def test_a_slot_is_run_once_and_looking_again_changes_nothing(company: Engine) -
         again = look(company, at(S2, late))
         assert (again.slot, again.standing, again.result) == (S2, "done", None)
     assert contents(company) == before
-    assert rows(company, S2, "kind", "status", "as_of", "started_at") == [("scheduled", "applied", at(S2), at(S2))]
+    assert rows(company, S2, "kind", "status", "as_of") == [("scheduled", "applied", at(S2))]
     assert_sound(company)
 
 
