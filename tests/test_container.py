@@ -1,6 +1,6 @@
 """The image, and the composed system: built, brought up, run, stopped and brought up again, where an engine answers.
 
-Skipped with the reason where there is none; with TEST_CONTAINERS=required, as in CI, that is a failure.
+Only who sets TEST_CONTAINERS gets them; with TEST_CONTAINERS=required, as in CI, not to run is to fail.
 """
 
 import time
@@ -145,6 +145,7 @@ def test_stopped_and_brought_up_again_it_has_lost_nothing_and_repeats_nothing(ru
     running.await_health("worker", "healthy")
     until(lambda: "worker.started" in running.logs(), 30, "the worker says that it started")
     assert (running.query(BOOK), running.query(LEDGER)) == (book, ledger)
+    assert (running.exit_code("login"), running.exit_code("migrate")) == (0, 0)
     assert "All holds." in running.execute("worker", "bandshift", "doctor")
 
 

@@ -13,7 +13,5 @@ printf '%s' "$owner" >/owner/postgres_password
 printf '%s' "$worker" >/owner/worker_password
 url bandshift "$owner" >/owner/database_url
 url bandshift_app "$worker" >/worker/database_url.new
-# Its entry point reads the first as root and the second as postgres; the image's user is 10001.
-chown postgres /owner/worker_password
-chown 10001 /owner/database_url /worker/database_url.new
+chown 10001 /owner/database_url /worker/database_url.new # the image's user; the rest is read by root
 mv /worker/database_url.new /worker/database_url
