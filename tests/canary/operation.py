@@ -76,6 +76,30 @@ def _(story: Story) -> str:
     return "\n".join(f"{path}\n{path.read_bytes().decode('latin-1')}" for path in files)
 
 
+@surface("the traces", "run.plan")
+def _(story: Story) -> str:
+    heard = len(story.http.heard)
+    told = traced(story, status=200)
+    bodies = [one.partition("\n\n")[2] for one in story.http.heard[heard:]]
+    assert all(secrets.OTLP in one for one in story.http.heard[heard:])
+    return told + "".join(bodies)
+
+
+@surface("what is said of traces that are refused", "Failed to export")
+def _(story: Story) -> str:
+    return traced(story, status=401)
+
+
+def traced(story: Story, *, status: int) -> str:
+    """What a run says whose traces get this answer."""
+    story.http.status = status
+    where = {"BANDSHIFT_TELEMETRY__OTLP_ENDPOINT": f"http://{story.http.address}"}
+    headers = {"OTEL_EXPORTER_OTLP_HEADERS": f"authorization={secrets.OTLP}"}
+    ended = story.run("recompute", "--dry-run", "-v", environ=story.environ | where | headers)
+    assert (ended.code, ended.bug) == (0, None), ended.err
+    return ended.out + ended.err
+
+
 @surface("what a worker logs", '"event": "outbox.delivered"')
 def _(story: Story) -> str:
     story.run("outbox", "retry", "--all")

@@ -33,7 +33,7 @@ class _ParrotHandler(BaseHTTPRequestHandler):
 
     def _answer(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        heard = f"{self.requestline}\n{self.headers}\n{body.decode()}"
+        heard = f"{self.requestline}\n{self.headers}\n{body.decode('latin-1')}"
         self.server.heard.append(heard)
         self.send_response(self.server.status, f"you asked for {self.path}")
         self.send_header("Location", f"http://{self.server.address}{self.path}")

@@ -3,10 +3,10 @@
 import base64
 from collections.abc import Iterator
 
-DSN, HOOK_URL, HOOK_KEY, SLACK_URL, SMTP, PUSH = (
-    f"canary{kind}q7x" for kind in ("Dsn", "HookUrl", "HookKey", "SlackUrl", "Smtp", "Push")
+DSN, HOOK_URL, HOOK_KEY, SLACK_URL, SMTP, PUSH, OTLP = (
+    f"canary{kind}q7x" for kind in ("Dsn", "HookUrl", "HookKey", "SlackUrl", "Smtp", "Push", "Otlp")
 )
-CANARIES = (DSN, HOOK_URL, HOOK_KEY, SLACK_URL, SMTP, PUSH)
+CANARIES = (DSN, HOOK_URL, HOOK_KEY, SLACK_URL, SMTP, PUSH, OTLP)
 
 PASSWORD = f"p@ss/{DSN}:%é&="
 """Of the database: what has to be percent-encoded around what is looked for."""
