@@ -4,7 +4,7 @@ from time import monotonic
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Engine, create_engine, func, select, text
+from sqlalchemy import Connection, Engine, create_engine, func, literal, select, text
 from sqlalchemy.exc import DBAPIError
 
 from app.decide import LIVE, compiled, decide, decision_statement
@@ -60,7 +60,7 @@ def test_where_no_other_connection_is_to_be_had_a_run_reads_alone(database: Engi
 
 def test_what_tasks_return_is_in_their_order(database: Engine) -> None:
     def task(number: int) -> Any:
-        return lambda connection: connection.execute(select(number)).scalar_one()
+        return lambda connection: connection.execute(select(literal(number))).scalar_one()
 
     with database.connect() as first, beside(database, first) as others:
         assert gather((first, *others), [task(number) for number in range(20)]) == list(range(20))

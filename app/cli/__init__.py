@@ -9,7 +9,24 @@ from collections.abc import Sequence
 
 import typer
 
-from app.cli import db, demo, doctor, explain, history, load, pins, policy, rebalance, recompute
+from app.cli import (
+    approvals,
+    db,
+    demo,
+    doctor,
+    explain,
+    history,
+    load,
+    metrics,
+    outbox,
+    pins,
+    policy,
+    rebalance,
+    recompute,
+    runs,
+    settings,
+    status,
+)
 from app.cli.options import Verbose
 from app.errors import BandshiftError
 from app.figures import printable
@@ -39,12 +56,19 @@ app.command(short_help="Load CSV files: accounts, signals, CSMs, coverage.")(loa
 app.command()(history.history)
 app.command(short_help="Say why an account is in its band and with its owner.")(explain.explain)
 app.command(short_help="Even out the CSMs' books, a few accounts at a time.")(rebalance.rebalance)
+app.command(epilog=EXIT_CODES, short_help="Approve a run that a guard stopped.")(approvals.approve)
+app.command(short_help="Reject a run that a guard stopped.")(approvals.reject)
+app.command(short_help="List the runs: what took effect, what waits, what failed.")(runs.runs)
+app.command(short_help="Say whether all is well: slots, approvals, messages.")(status.status)
+app.command(short_help="Print the metrics, for Prometheus.")(metrics.metrics)
 app.command(short_help="Pin an account to a band or an owner, for a while.")(pins.pin)
 app.command(short_help="Take an account's pin back.")(pins.unpin)
 app.command(short_help="List the pins, and which of them have lapsed.")(pins.pins)
 app.command()(doctor.doctor)
+app.command(short_help="Show the settings in force, secrets masked, and where each is from.")(settings.settings)
 app.command(short_help="Fill an empty database with a sample company.")(demo.demo)
 app.add_typer(policy.app, name="policy")
+app.add_typer(outbox.app, name="outbox")
 app.add_typer(db.app, name="db")
 
 
