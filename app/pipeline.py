@@ -37,6 +37,7 @@ from app.report.summary import counts
 from app.roster import claims, read_roster, unserved
 from app.runs import Kind, Run, SlotDone
 from app.tables import outbox
+from app.tracing import span
 
 Status = Literal["planned", "applied", "nothing", "blocked"]
 Planner = Callable[[Connection, Policy, datetime], Plan]
@@ -76,11 +77,13 @@ def make_plan(connection: Connection, policy: Policy, as_of: datetime) -> Plan:
         select(*(func.set_config(name, value, literal(value=True)) for name, value in _SETTINGS.items()))
     )
     check_columns(connection)
-    census = take_census(connection, policy, as_of)
-    decisions = tuple(sharing_texts(decide(connection, policy, as_of)))
-    roster = read_roster(connection, policy, as_of)
-    pooled = frozenset(band.name for band in policy.bands if band.pooled)
-    owners = assign(pooled, roster.csms, completed(connection, policy, as_of, claims(decisions, roster)), as_of)
+    with span("decide"):
+        census = take_census(connection, policy, as_of)
+        decisions = tuple(sharing_texts(decide(connection, policy, as_of)))
+    with span("assign"):
+        roster = read_roster(connection, policy, as_of)
+        pooled = frozenset(band.name for band in policy.bands if band.pooled)
+        owners = assign(pooled, roster.csms, completed(connection, policy, as_of, claims(decisions, roster)), as_of)
     plan = Plan(
         as_of=as_of,
         policy_name=policy.name,
@@ -121,7 +124,12 @@ def make_rebalance(connection: Connection, policy: Policy, as_of: datetime, *, m
 
 def _guarded(connection: Connection, policy: Policy, plan: Plan) -> Plan:
     """The plan with the verdicts of its guards."""
-    found = Findings(
+    with span("guard"):
+        return replace(plan, verdicts=judge(policy, _findings(connection, policy, plan)))
+
+
+def _findings(connection: Connection, policy: Policy, plan: Plan) -> Findings:
+    return Findings(
         as_of=plan.as_of,
         census=plan.census,
         decisions=plan.decisions,
@@ -130,7 +138,6 @@ def _guarded(connection: Connection, policy: Policy, plan: Plan) -> Plan:
         feeds=read_feeds(connection, policy, plan.as_of),
         last_run=runs.last_run(connection, plan.as_of),
     )
-    return replace(plan, verdicts=judge(policy, found))
 
 
 def recompute(
@@ -194,7 +201,8 @@ def attempt(
     the ledger's row of a run that took effect or was stopped by a guard, and `failed` with that of one that failed. A
     planner that raises StalePlan made no run.
     """
-    with structlog.contextvars.bound_contextvars(run_id=str(run.run_id)):
+    identity = {"run_id": str(run.run_id), **_identity(policy, run.slot)}
+    with structlog.contextvars.bound_contextvars(**identity), span("run", kind=run.kind, **identity):
         return _Attempt(
             engine,
             policy,
@@ -209,12 +217,18 @@ def attempt(
 
 def preview(engine: Engine, policy: Policy, as_of: datetime, planner: Planner) -> RunResult:
     """What the planner plans, and what the guards say of it; nothing is written."""
-    started = monotonic()
-    with _transaction(engine, isolation_level="REPEATABLE READ", postgresql_readonly=True) as connection:
-        plan = planner(connection, policy, as_of)
-    status: Status = "blocked" if plan.tripped else "planned" if plan.changes else "nothing"
-    log.info("run.planned", duration_ms=_elapsed_ms(started), guards_tripped=len(plan.tripped), **counts(plan))
+    started, identity = monotonic(), _identity(policy, None)
+    with structlog.contextvars.bound_contextvars(**identity), span("preview", **identity):
+        with _transaction(engine, isolation_level="REPEATABLE READ", postgresql_readonly=True) as connection:
+            plan = planner(connection, policy, as_of)
+        status: Status = "blocked" if plan.tripped else "planned" if plan.changes else "nothing"
+        log.info("run.planned", duration_ms=_elapsed_ms(started), guards_tripped=len(plan.tripped), **counts(plan))
     return RunResult(plan, None, status)
+
+
+def _identity(policy: Policy, slot: date | None) -> dict[str, str]:
+    """What every event and every span of a run bears beside its id."""
+    return {"policy_sha": policy.sha256, **({"slot": slot.isoformat()} if slot is not None else {})}
 
 
 @contextmanager
@@ -298,7 +312,8 @@ class _Attempt:
         ended: Literal["applied", "nothing"] = "applied" if plan.changes else "nothing"
         self.status = ended
         runs.open_run(connection, self.run, plan, ended)
-        apply(connection, plan, self.policy, self.run.run_id)
+        with span("apply"):
+            apply(connection, plan, self.policy, self.run.run_id)
         runs.close_run(connection, self.run, **self._ending())
 
     def _block(self, connection: Connection, plan: Plan) -> None:

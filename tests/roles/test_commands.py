@@ -10,7 +10,6 @@ from sqlalchemy import URL, func, select, text
 
 from app import worker
 from app.demo import fill
-from app.roles.grants import ROLES
 from app.settings.model import Settings, Worker
 from app.tables import deliveries, runs
 from tests.cli.conftest import Run, dsn, run
