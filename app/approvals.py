@@ -34,8 +34,9 @@ from app.errors import Mistake, StalePlan
 from app.figures import counted, printable
 from app.guards import Findings, judge
 from app.kept import read_kept
-from app.pipeline import ANSWER_WITHIN, RunResult, Status, make_plan, make_rebalance
+from app.pipeline import ANSWER_WITHIN, RunResult, Status
 from app.plan import Decision, OwnerChange, Plan, Verdict
+from app.planning import make_plan, make_rebalance
 from app.policy.model import Policy
 from app.rebalance import read_movable
 from app.roster import read_roster, unserved

@@ -20,7 +20,8 @@ from app.answers import lapse_overdue
 from app.due import Due, Skip, SlotRow, Standing, Turn, due, turn_of
 from app.errors import Busy, Mistake
 from app.failures import failure_of
-from app.pipeline import RunResult, make_plan
+from app.pipeline import RunResult
+from app.planning import make_plan
 from app.policy.model import Calendar, Policy
 from app.policy.read import read_policy
 from app.runs import Run

@@ -19,7 +19,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 from sqlalchemy import Engine
 
-from app import metrics
+from app import metrics, tracing
 from app.database import open_engine
 from app.errors import BandshiftError, DatabaseUnavailable
 from app.logs import configure_logs
@@ -57,6 +57,7 @@ def work(settings: Settings, stopping: Event, *, clock: Clock) -> None:
     """
     read = partial(load_policy, settings.policy)
     with ExitStack() as stack:
+        stack.enter_context(tracing.exported(settings))
         engine = _reach(settings, stack, stopping)
         if engine is None:
             return

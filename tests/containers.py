@@ -147,7 +147,8 @@ class System:
 
     def query(self, sql: str) -> str:
         """The rows, unadorned, as the server's superuser sees them."""
-        return self.execute("db", "psql", "-U", "bandshift", "-d", "bandshift", "-tAc", sql).strip()
+        psql = 'PGPASSWORD=$(cat /run/secrets/postgres_password) exec psql -h 127.0.0.1 -U bandshift -tAc "$0"'
+        return self.execute("db", "sh", "-c", psql, sql).strip()
 
     def logs(self) -> str:
         """The last that the services said."""

@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from structlog.testing import capture_logs
 
 from app import apply as apply_module
-from app import pipeline, readers, runs
+from app import pipeline, planning, readers, runs
 from app.errors import Busy, Mistake, StalePlan
 from app.messages import message_id
 from app.pipeline import recompute
@@ -344,7 +344,7 @@ def test_a_dry_run_is_the_same_plan_and_writes_nothing(company: Engine) -> None:
 
 def test_a_dry_run_is_made_in_a_read_only_snapshot(company: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
-    real = pipeline.make_plan
+    real = planning.make_plan
 
     def watched(connection: Any, *rest: Any) -> Any:
         seen.append(
@@ -488,7 +488,7 @@ def test_a_feed_that_stopped_stops_the_run(company: Engine) -> None:
 
 def _changed_under_the_plan(monkeypatch: pytest.MonkeyPatch, engine: Engine, *statements: Any) -> None:
     """After the plan is made, and before it is applied, somebody else commits these statements."""
-    real = pipeline.make_plan
+    real = planning.make_plan
 
     def then_changed(*arguments: Any) -> Any:
         plan = real(*arguments)
@@ -645,7 +645,7 @@ def _strike_in(monkeypatch: pytest.MonkeyPatch, engine: Engine, module: str) -> 
             strike(connections[0])
             return real_gather(connections, tasks)
 
-        monkeypatch.setattr(pipeline, "gather", dying_gather)
+        monkeypatch.setattr(planning, "gather", dying_gather)
     elif module == "copy":
         real_rows = apply_module.planned_rows
         connections: list[Any] = []
@@ -684,7 +684,7 @@ def test_a_run_whose_second_reader_is_killed_leaves_nothing_but_its_row(
         assert first.execute(select(func.pg_terminate_backend(_backend(second), 5000))).scalar_one()
         return real_gather(connections[::-1], tasks)  # so that it is sure to be given a task
 
-    monkeypatch.setattr(pipeline, "gather", dying_gather)
+    monkeypatch.setattr(planning, "gather", dying_gather)
     with pytest.raises(DBAPIError):
         run(company, policy(), weeks=1)
     assert contents(company, *EFFECT) == before
@@ -726,7 +726,7 @@ def test_a_bug_is_recorded_without_what_it_was_about(company: Engine, monkeypatc
     def broken(*_: Any, **__: Any) -> Any:
         raise ValueError("Acme Ltd pays 5000")
 
-    monkeypatch.setattr(pipeline, "roster_of", broken)
+    monkeypatch.setattr(planning, "roster_of", broken)
     with capture_logs() as logs, pytest.raises(ValueError, match="Acme"):
         run(company, policy(), weeks=1)
     with company.connect() as connection:

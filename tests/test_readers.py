@@ -7,9 +7,9 @@ import pytest
 from sqlalchemy import Connection, Engine, create_engine, func, literal, select, text
 from sqlalchemy.exc import DBAPIError
 
-from app.decide import LIVE, compiled, decide, decision_statement
+from app.decide import LIVE, decide, decision_statement
 from app.decide.spans import Span, read_spans, within
-from app.decide.stream import stream_rows
+from app.decide.stream import compiled, stream_rows
 from app.demo import DEMO_AS_OF, fill
 from app.pipeline import recompute
 from app.plan import Decision

@@ -10,14 +10,14 @@ from sqlalchemy import Engine, insert, select, text, update
 from sqlalchemy.exc import DBAPIError, OperationalError
 from structlog.testing import capture_logs
 
-from app import pipeline, slots
+from app import pipeline, planning, slots
 from app.answers import find, reject
 from app.approvals import approve
 from app.due import Standing
 from app.errors import Busy, Mistake
 from app.pipeline import recompute
 from app.policy.model import Policy
-from app.roster import read_roster
+from app.roster import roster_of
 from app.runs import SlotDone, new_run_id
 from app.settings import Worker
 from app.slots import Outcome, require_policy, run_due, run_slot
@@ -87,10 +87,10 @@ def told(engine: Engine, *topics: str) -> list[dict[str, Any]]:
 def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     """Whatever is planned from now on fails with this."""
 
-    def fail(*_: Any) -> Any:
+    def fail(*_: Any, **__: Any) -> Any:
         raise error
 
-    monkeypatch.setattr(pipeline, "read_roster", fail)
+    monkeypatch.setattr(planning, "roster_of", fail)
 
 
 # ---- Once ------------------------------------------------------------------------------------------------------------
@@ -242,11 +242,11 @@ def test_what_does_not_pass_by_itself_is_told_at_once(
 
 
 def test_a_database_error_that_passes_by_itself_is_no_bug(company: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    def strike(connection: Any, *_: Any) -> Any:
+    def strike(connection: Any, *_: Any, **__: Any) -> Any:
         connection.execute(text("SET LOCAL statement_timeout = 1"))
         connection.execute(text("SELECT pg_sleep(9)"))
 
-    monkeypatch.setattr(pipeline, "read_roster", strike)
+    monkeypatch.setattr(planning, "roster_of", strike)
     with pytest.raises(DBAPIError):
         look(company, at(S2))
     assert rows(company, S2) == [("scheduled", "failed", "transient")]
@@ -412,16 +412,16 @@ def test_while_one_process_looks_at_the_slots_another_leaves_them_alone(
     company: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     others: list[str] = []
-    real = read_roster
+    real = roster_of
 
-    def meanwhile(*arguments: Any) -> Any:
+    def meanwhile(*arguments: Any, **named: Any) -> Any:
         for call in (lambda: look(company, at(S2)), lambda: by_hand(company, S2, at(S2))):
             with pytest.raises(Busy, match="another process is at work on the slots"):
                 call()
             others.append("busy")
-        return real(*arguments)
+        return real(*arguments, **named)
 
-    monkeypatch.setattr(pipeline, "read_roster", meanwhile)
+    monkeypatch.setattr(planning, "roster_of", meanwhile)
     assert look(company, at(S2)).standing == "done"
     assert others == ["busy"] * 2
     assert len(rows(company, S2)) == 1
@@ -430,17 +430,17 @@ def test_while_one_process_looks_at_the_slots_another_leaves_them_alone(
 def test_a_manual_run_at_work_puts_a_slot_off_and_costs_it_no_try(
     company: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = read_roster
+    real = roster_of
     seen: list[str] = []
 
-    def meanwhile(*arguments: Any) -> Any:
+    def meanwhile(*arguments: Any, **named: Any) -> Any:
         if not seen:
             with pytest.raises(Busy, match="another run is at work"):
                 look(company, at(S2))
             seen.append("busy")
-        return real(*arguments)
+        return real(*arguments, **named)
 
-    monkeypatch.setattr(pipeline, "read_roster", meanwhile)
+    monkeypatch.setattr(planning, "roster_of", meanwhile)
     recompute(company, policy(), at(S2, -HOUR), dry_run=False)
     assert (seen, rows(company, S2)) == (["busy"], [])
     assert look(company, at(S2)).standing == "done"
@@ -449,17 +449,17 @@ def test_a_manual_run_at_work_puts_a_slot_off_and_costs_it_no_try(
 def test_a_run_is_kept_when_only_the_lock_on_the_slots_is_lost(
     company: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = read_roster
+    real = roster_of
 
-    def strike(connection: Any, *rest: Any) -> Any:
+    def strike(connection: Any, *rest: Any, **named: Any) -> Any:
         idle = text(
             "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = current_database()"
-            " AND pid <> pg_backend_pid() AND state = 'idle in transaction'"
+            " AND pid <> pg_backend_pid() AND pid IN (SELECT pid FROM pg_locks WHERE locktype = 'advisory')"
         )
         assert connection.execute(idle).scalars().all() == [True]
-        return real(connection, *rest)
+        return real(connection, *rest, **named)
 
-    monkeypatch.setattr(pipeline, "read_roster", strike)
+    monkeypatch.setattr(planning, "roster_of", strike)
     with capture_logs() as logs:
         outcome = look(company, at(S2))
     assert (outcome.standing, [one["event"] for one in logs]) == ("done", ["run.applied", "slots.lock_lost"])

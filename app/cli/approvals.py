@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from app import answers
+from app import answers, tracing
 from app.approvals import ApprovalResult
 from app.approvals import approve as carry_out
 from app.cli.options import Format, Output, OutputFormat, PolicyFile, Verbose
@@ -51,7 +51,7 @@ def approve(
     settings = load_settings()
     chosen = load_policy(policy or settings.policy)
     now = datetime.now(UTC)
-    with open_output(output) as out, open_engine(settings) as engine:
+    with open_output(output) as out, tracing.exported(settings), open_engine(settings) as engine:
         with engine.connect() as connection:
             wanted = answers.find(connection, run)
         result = carry_out(

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from app import pipeline
+from app import pipeline, tracing
 from app.cli.options import Format, Output, OutputFormat, PolicyFile, Verbose, read_instant
 from app.cli.output import open_output
 from app.cli.plans import stopped_and_how_to_go_on
@@ -43,7 +43,7 @@ def rebalance(
     chosen = load_policy(policy or settings.policy)
     now = datetime.now(UTC)
     instant = now if as_of is None else read_instant(as_of, "--as-of", chosen.calendar.time_zone)
-    with open_output(output) as out, open_engine(settings) as engine:
+    with open_output(output) as out, tracing.exported(settings), open_engine(settings) as engine:
         answer_within = timedelta(hours=settings.worker.answer_within_hours)
         result = pipeline.rebalance(
             engine, chosen, instant, max_moves=max_moves, dry_run=dry_run, answer_within=answer_within

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from sqlalchemy import Engine
 
-from app import metrics, pipeline
+from app import metrics, pipeline, tracing
 from app.cli.options import Format, Output, OutputFormat, PolicyFile, Verbose, read_instant
 from app.cli.output import open_output
 from app.cli.plans import stopped, stopped_and_how_to_go_on, write_plan_table
@@ -74,6 +74,7 @@ def recompute(
             instant = read_instant(as_of, "--as-of", read.policy.calendar.time_zone)
     with (
         open_output(output) as out,
+        tracing.exported(settings),
         _engine(settings, demo=demo) as engine,
         nullcontext() if demo or dry_run else metrics.published(engine, settings, now),
     ):
