@@ -211,15 +211,14 @@ def _take(engine: Engine, policy: _Policy, turn: Turn, worker: Worker, now: date
             runs.record_failed(connection, run, None, error=error, duration_ms=0, finished_at=now)
             failed(connection, error)
         raise error
-    with structlog.contextvars.bound_contextvars(slot=turn.slot.isoformat()):
-        return pipeline.attempt(
-            engine,
-            policy.policy,
-            run,
-            make_plan,
-            answer_within=timedelta(hours=worker.answer_within_hours),
-            failed=failed,
-        )
+    return pipeline.attempt(
+        engine,
+        policy.policy,
+        run,
+        make_plan,
+        answer_within=timedelta(hours=worker.answer_within_hours),
+        failed=failed,
+    )
 
 
 def require_due(slot: date, calendar: Calendar, now: datetime) -> None:

@@ -1,7 +1,9 @@
 """The metrics: that they tell what the ledger holds, get where they are wanted, and never stop a run."""
 
 import base64
+import os
 import shutil
+import socket
 import subprocess
 import sys
 import threading
@@ -10,7 +12,9 @@ from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from time import monotonic, time
 from typing import Any
+from urllib.error import URLError
 from urllib.request import urlopen
 
 import pytest
@@ -321,6 +325,32 @@ def test_while_the_database_is_away_that_is_what_is_served(settled_url: URL, mon
             assert [entry["event"] for entry in logs] == ["metrics.unread"]
         engine.dispose()  # its connections are gone; new ones are made
         assert value(samples(fetch(url)), "ledger_readable") == 1
+
+
+def test_a_worker_tells_that_it_looked_at_the_ledger(company_url: URL) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("BANDSHIFT_")},
+        "DATABASE_URL": company_url.render_as_string(hide_password=False),
+        "BANDSHIFT_METRICS__PORT": str(port),
+    }
+    worker = subprocess.Popen(
+        [sys.executable, "-m", "app.worker"], cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        looked, deadline = None, monotonic() + 60
+        while looked is None and monotonic() < deadline and worker.poll() is None:
+            try:
+                looked = value(samples(fetch(f"http://127.0.0.1:{port}/")), "worker_last_tick_timestamp_seconds")
+            except URLError:  # it is still starting
+                threading.Event().wait(0.05)
+        assert looked == pytest.approx(time(), abs=60)
+    finally:
+        worker.terminate()
+        _, logs = worker.communicate(timeout=60)
+    assert worker.returncode == 0, logs
+    assert '"metrics.served"' in logs
 
 
 def test_a_port_that_is_taken_is_a_mistake(settled: Engine) -> None:

@@ -9,9 +9,11 @@ import smtplib
 import socket
 import ssl
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
 from email.headerregistry import Address
 from email.message import EmailMessage
+from types import TracebackType
 from typing import Any
 
 from app.figures import counted
@@ -74,6 +76,13 @@ class _Session(smtplib.SMTP):
         except BaseException:
             self.close()
             raise
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """The session is over. A mail that was taken is taken, however the server says goodbye."""
+        with suppress(OSError):  # as errors of smtplib are, too
+            super().__exit__(kind, error, traceback)
 
     def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
         connected = dial(host, port, self._limit, allow_private=True)

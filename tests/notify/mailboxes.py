@@ -24,11 +24,12 @@ class Mailbox:
     """What the server says, and what it was given.
 
     `recipients` gives the reply to a recipient, `data` that to a mail; None is a yes. SILENCE and CUT, in place of a
-    reply to a mail, come after it was taken.
+    reply to a mail, come after it was taken; `goodbye` answers the client's.
     """
 
     recipients: Callable[[str], str | None] = lambda _: None
     data: Callable[[int], str | None] = lambda _: None
+    goodbye: str = "221 2.0.0 Bye"
     mails: list[EmailMessage] = field(default_factory=list)
     envelopes: list[Envelope] = field(default_factory=list)
     users: list[str | None] = field(default_factory=list)
@@ -45,6 +46,12 @@ class Mailbox:
         if reply is None:
             envelope.rcpt_tos.append(address)
         return reply or "250 2.1.5 OK"
+
+    async def handle_QUIT(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802 - as above
+        del session, envelope
+        if self.goodbye == CUT:
+            cast("asyncio.Transport", server.transport).abort()
+        return self.goodbye
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802 - as above
         self.mails.append(message_from_bytes(cast("bytes", envelope.content), policy=default))

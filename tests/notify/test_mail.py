@@ -216,6 +216,15 @@ def test_a_recipient_that_is_no_more_does_not_keep_the_mail_from_the_others(data
     assert mailbox.envelopes[0].rcpt_tos == ["ops@example.com"]
 
 
+@pytest.mark.parametrize("goodbye", ["421 4.3.2 going down", CUT])
+def test_a_mail_that_was_taken_is_not_sent_again_for_want_of_a_goodbye(database: Engine, goodbye: str) -> None:
+    message = tell(database)
+    with receive(Mailbox(goodbye=goodbye)) as mailbox:
+        assert deliver(database, settings(mail=email(mailbox))).delivered == 1
+    assert has_ended(database, message)
+    assert len(mailbox.mails) == 1
+
+
 def test_a_server_that_is_down_gets_it_when_it_is_up(database: Engine) -> None:
     message = tell(database)
     deliver(database, settings(mail=email(Mailbox(port=closed_port()))))

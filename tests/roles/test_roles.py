@@ -44,8 +44,8 @@ def test_a_member_of_the_owner_migrates_for_the_owner(
         guarded = let_in(url, prefix)
         run_all(
             url,
-            f"CREATE ROLE {prefix}_person LOGIN PASSWORD '{PASSWORD}'",
-            f"GRANT {prefix}_owner TO {prefix}_person",
+            f"DROP ROLE IF EXISTS {prefix}_person",
+            f"CREATE ROLE {prefix}_person LOGIN PASSWORD '{PASSWORD}' IN ROLE {prefix}_owner",
         )
         with engine_on(url) as engine:
             step_back(engine)
@@ -56,6 +56,20 @@ def test_a_member_of_the_owner_migrates_for_the_owner(
         assert set(owners(url).values()) == {f"{prefix}_owner"}
         with guarded.engine("app") as engine, engine.connect() as connection:
             assert connection.execute(text("SELECT * FROM deliveries")).all() == []
+
+
+def test_a_member_makes_the_first_migration_as_the_owner_if_its_url_says_so(blank_url: URL, prefix: str) -> None:
+    guarded = let_in(blank_url, prefix)
+    run_all(
+        blank_url,
+        f"DROP ROLE IF EXISTS {prefix}_person",
+        f"CREATE ROLE {prefix}_person LOGIN PASSWORD '{PASSWORD}' IN ROLE {prefix}_owner",
+    )
+    with engine_on(guarded.url_of("person").update_query_dict({"options": f"-crole={prefix}_owner"})) as engine:
+        migrate.upgrade(engine)
+    assert set(owners(blank_url).values()) == {f"{prefix}_owner"}
+    with guarded.engine("app") as engine, engine.connect() as connection:
+        migrate.require_current(connection)
 
 
 def step_back(engine: Engine) -> None:
