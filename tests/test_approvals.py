@@ -1,7 +1,9 @@
 """Carrying out what was approved: what is made of it, what is left, and that nothing else happens."""
 
+import re
 from datetime import timedelta
 from decimal import Decimal
+from pathlib import Path
 from uuid import UUID
 
 import pytest
@@ -610,6 +612,14 @@ def test_a_tiny_change_of_the_database_under_the_approval_keeps_nothing_of_it(co
         connection.execute(text("DROP TRIGGER meddle ON runs"))
     assert say_yes(company, stopped).made == 4
     assert_sound(company)
+
+
+def test_the_query_of_the_docs_says_who_approved_what(company: Engine, stopped: UUID) -> None:
+    result = say_yes(company, stopped)
+    page = (Path(__file__).parents[1] / "docs" / "approvals.md").read_text(encoding="utf-8")
+    (query,) = re.findall(r"^    (SELECT .*?)\n\n", page, flags=re.MULTILINE | re.DOTALL)
+    with company.connect() as connection:
+        assert connection.execute(text(query)).all() == [(stopped, "lee", TUESDAY, result.run_id, "4")]
 
 
 def test_messages_of_the_night_are_not_lost(company: Engine, stopped: UUID) -> None:

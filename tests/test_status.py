@@ -3,6 +3,7 @@
 import io
 import json
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
@@ -11,6 +12,7 @@ from sqlalchemy import Engine, insert, text
 from app.answers import reject
 from app.policy.model import Policy
 from app.report.page import Page
+from app.report.runs import COLUMNS as RUN_KEYS
 from app.report.status import write_status_json, write_status_table
 from app.settings import Worker
 from app.status import Status, read_status
@@ -173,6 +175,9 @@ def test_its_json_has_what_the_table_has(company: Engine, stopped: UUID) -> None
     ]
     assert set(read["outbox"]) == {"unseen", "waiting", "failing", "parked", "oldest"}
     assert (read["last_slot"], read["last_failure"], read["last_run"]["status"]) == (None, None, "applied")
+    documented = (Path(__file__).parents[1] / "docs" / "json.md").read_text(encoding="utf-8")
+    named = {*read, *read["slot"], *read["awaiting"][0], *read["outbox"], *read["last_run"], *RUN_KEYS}
+    assert {name for name in named if f"`{name}`" not in documented} == set()
 
 
 def test_times_are_those_of_the_policy_s_time_zone(company: Engine) -> None:
