@@ -63,7 +63,7 @@ def commands(section: str) -> list[str]:
         if block[1] == "sh":
             found += [(block.start() + number, line) for number, line in enumerate(block[2].splitlines()) if line]
     prose = BLOCK.sub(lambda block: " " * len(block[0]), section)
-    found += [(one.start(), one[1]) for one in IN_A_SENTENCE.finditer(prose)]
+    found += [(one.start(), " ".join(one[1].split())) for one in IN_A_SENTENCE.finditer(prose)]
     return [command for _, command in sorted(found)]
 
 
