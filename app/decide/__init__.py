@@ -47,8 +47,7 @@ def decision_statement(policy: Policy, as_of: datetime, sources: Sources = LIVE)
 def whole_book(ask: Question) -> Rows:
     """The book, with what is known of every account before its signals are read: its value and its ranks."""
     book = Rows(joined(ask).subquery("book"))
-    book = book.plus(lambda rows: valued(ask, rows), name="valued", fenced=False)
-    return book.plus(lambda rows: placed(ask, rows), name="placed", fenced=False)
+    return book.plus(lambda rows: valued(ask, rows), name="valued").plus(lambda rows: placed(ask, rows), name="placed")
 
 
 def judged(ask: Question, known: Rows) -> Rows:
