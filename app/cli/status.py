@@ -36,8 +36,8 @@ def status(
     """Say how things stand; exit code 1 if something is wrong.
 
     That is: a slot is late or given up, messages are parked, the policy cannot be read, the schema is of another
-    version, or the database cannot be reached. A run that awaits approval is nothing wrong. Times in the table are those
-    of the policy's time zone.
+    version, or the database cannot be reached. A run that awaits approval is nothing wrong. Times in the table are
+    those of the policy's time zone.
     """
     del verbose
     settings = load_settings()
