@@ -142,15 +142,15 @@ class _Policy:
             policy = read()
         except Mistake as mistake:
             with engine.begin() as connection:
-                calendar = _last_calendar(connection)
+                calendar = last_calendar(connection)
             if calendar is None:
                 raise
             return cls(None, mistake, calendar)
         return cls(policy, None, policy.calendar)
 
 
-def _last_calendar(connection: Connection) -> Calendar | None:
-    """The calendar of the policy that the last run used."""
+def last_calendar(connection: Connection) -> Calendar | None:
+    """The calendar of the policy that the last run used; None if there was none, or it cannot be read any more."""
     newest = (
         select(policies.c.body, policies.c.name)
         .join(ledger, ledger.c.policy_sha == policies.c.policy_sha)

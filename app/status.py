@@ -1,12 +1,13 @@
 """Whether all is well: the slots, what waits for a person, and what could not be delivered. Reads only.
 
-What is wrong is a problem, for a monitor to see: a slot that is late or given up, messages that are parked, a schema of
-another version. What waits for an answer is none: that ends by itself, and everybody was told.
+What is wrong is a problem, for a monitor to see: a slot that is late or given up, messages that are parked, a policy
+that cannot be read, a schema of another version. What waits for an answer is none: that ends by itself, and everybody
+was told.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Any
 from uuid import UUID
 
@@ -16,14 +17,14 @@ from app import migrate
 from app.answers import Stopped, read_awaiting
 from app.due import ON_TIME, Due, due
 from app.errors import Mistake
-from app.figures import counted
+from app.figures import counted, printable
 from app.invariants import IN_EFFECT
 from app.notify.backlog import Backlog, read_backlog
-from app.policy.model import Policy
+from app.policy.model import Calendar, Policy
 from app.runs import newest_as_of
 from app.schedule import latest_due_slot, next_slot, slot_instant
 from app.settings import Worker
-from app.slots import read_slots
+from app.slots import last_calendar, read_slots
 from app.tables import runs
 
 
@@ -69,10 +70,16 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """How things stand at `now`. With another schema than the one needed, nothing but that is known."""
+    """How things stand at `now`. With another schema than the one needed, nothing but that is known.
+
+    `unread` is why the policy cannot be read; then the slots are those of the last policy's calendar, or None if there
+    is none. `zone` is the calendar's.
+    """
 
     now: datetime
     schema: Schema
+    unread: str | None = None
+    zone: tzinfo = UTC
     slots: Slots | None = None
     last_slot: Ended | None = None
     last_run: Ended | None = None
@@ -86,16 +93,20 @@ class Status:
         return tuple(_problems(self))
 
 
-def read_status(connection: Connection, policy: Policy, worker: Worker, now: datetime) -> Status:
-    """How things stand, as the ledger and the policy's calendar say."""
-    schema = _schema(connection)
+def read_status(connection: Connection, policy: Policy | Mistake, worker: Worker, now: datetime) -> Status:
+    """How things stand, as the ledger and the policy's calendar say; of a policy that cannot be read, its mistake."""
+    schema, unread = _schema(connection), _unread(policy)
     if schema.problem is not None:
-        return Status(now, schema)
+        return Status(now, schema, unread)
+    calendar = last_calendar(connection) if isinstance(policy, Mistake) else policy.calendar
+    sha = None if isinstance(policy, Mistake) else policy.sha256
     took_effect = runs.c.status.in_(IN_EFFECT)
     return Status(
         now=now,
         schema=schema,
-        slots=_slots(connection, policy, worker, now),
+        unread=unread,
+        zone=calendar.time_zone if calendar is not None else UTC,
+        slots=_slots(connection, calendar, sha, worker, now) if calendar is not None else None,
         last_slot=_last(connection, took_effect, runs.c.slot.is_not(None), by=runs.c.slot),
         last_run=_last(connection, took_effect, runs.c.kind != "import", by=runs.c.started_at),
         last_failure=_last(connection, runs.c.status == "failed", by=runs.c.started_at),
@@ -112,10 +123,18 @@ def _schema(connection: Connection) -> Schema:
     return Schema(migrate.head(), migrate.head(), None)
 
 
-def _slots(connection: Connection, policy: Policy, worker: Worker, now: datetime) -> Slots:
-    calendar, rows = policy.calendar, read_slots(connection)
+def _unread(policy: Policy | Mistake) -> str | None:
+    """Why the policy cannot be read, in one line: the first of its problems stands for all."""
+    if not isinstance(policy, Mistake):
+        return None
+    told = policy.heading if not policy.problems else f"{policy.heading.rstrip(':')}: {policy.problems[0]}"
+    return printable(" ".join(told.split()))
+
+
+def _slots(connection: Connection, calendar: Calendar, sha: str | None, worker: Worker, now: datetime) -> Slots:
+    rows = read_slots(connection)
     latest, upcoming = latest_due_slot(now, calendar), next_slot(now, calendar)
-    found = due(now, calendar, rows, worker, policy_sha=policy.sha256, applied_as_of=newest_as_of(connection))
+    found = due(now, calendar, rows, worker, policy_sha=sha, applied_as_of=newest_as_of(connection))
     # A ledger without slots is of somebody who runs by hand, or whose worker has not started yet.
     overdue = _unsettled(found) if rows else None
     late_by = now - slot_instant(overdue, calendar) if overdue is not None else timedelta(0)
@@ -148,6 +167,8 @@ def _last(connection: Connection, *where: Any, by: Any) -> Ended | None:
 def _problems(status: Status) -> Iterator[str]:
     if status.schema.problem is not None:
         yield status.schema.problem
+    if status.unread is not None:
+        yield f"the policy cannot be read, and no run can be made: {status.unread}"
     slots = status.slots
     if slots is not None and slots.late is not None and slots.late_by is not None:
         yield f"the slot {slots.late} is late by {_long(slots.late_by)}: is the worker running? What does its log say?"

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -9,7 +10,8 @@ import typer
 from app.cli.options import Output, PolicyFile, Verbose
 from app.cli.output import open_output
 from app.database import open_engine, open_unchecked
-from app.errors import ExitCode
+from app.errors import ExitCode, Mistake
+from app.policy.model import Policy
 from app.policy.read import load_policy
 from app.report.page import Page
 from app.report.status import write_status_json, write_status_table
@@ -33,12 +35,13 @@ def status(
 ) -> None:
     """Say how things stand; exit code 1 if something is wrong.
 
-    That is: a slot is late or given up, messages are parked, the schema is of another version, or the database cannot
-    be reached. A run that awaits approval is nothing wrong. Times in the table are those of the policy's time zone.
+    That is: a slot is late or given up, messages are parked, the policy cannot be read, the schema is of another
+    version, or the database cannot be reached. A run that awaits approval is nothing wrong. Times in the table are
+    those of the policy's time zone.
     """
     del verbose
     settings = load_settings()
-    chosen = load_policy(policy or settings.policy)
+    chosen = _policy(policy or settings.policy)
     # The schema of the user's database is one of the things to look at; the embedded one is always migrated.
     opened = open_engine if settings.database_url is None else open_unchecked
     with (
@@ -50,6 +53,14 @@ def status(
         if form is StatusFormat.JSON:
             write_status_json(out, found)
         else:
-            write_status_table(Page(out), found, chosen.calendar.time_zone)
+            write_status_table(Page(out), found, found.zone)
     if found.problems:
         raise typer.Exit(ExitCode.FAILED)
+
+
+def _policy(path: Path | None) -> Policy | Mistake:
+    """The policy, or why it cannot be read: one of the things to tell of, and no reason to keep the others back."""
+    try:
+        return load_policy(path)
+    except Mistake as mistake:
+        return mistake

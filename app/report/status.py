@@ -63,6 +63,8 @@ def _rows(status: Status, zone: tzinfo) -> Iterator[tuple[str, str]]:
         yield "Last slot run", f"{status.last_slot.slot}, as of {_at(status.last_slot.as_of, zone)}"
     if status.last_run is not None and status.last_run != status.last_slot:
         yield "Last run", f"{status.last_run.kind}, as of {_at(status.last_run.as_of, zone)}"
+    if status.unread is not None and status.schema.problem is None:
+        yield "Slots", "unknown without a policy" if slots is None else "by the calendar of the last run's policy"
     if slots is not None:
         standing = "no slot was run here yet" if slots.standing is None else _STANDINGS[slots.standing]
         yield "Latest slot", f"{slots.latest}, due {_at(slots.fell_due, zone)}: {standing}"

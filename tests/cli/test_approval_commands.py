@@ -213,3 +213,29 @@ def test_status_of_a_database_that_is_away_exits_1(run: Run, monkeypatch: pytest
     assert (ended.code, ended.out) == (1, "")
     assert "the database cannot be reached" in ended.err
     assert "secret" not in ended.err
+
+
+def test_status_reports_a_policy_that_cannot_be_read_and_all_else(
+    bandshift: Run, strict_policy: Path, stopped: tuple[str, str]
+) -> None:
+    strict_policy.write_text("[bands", encoding="utf-8")
+    ended = bandshift("status")
+    assert ended.code == 1
+    assert ended.out.startswith("The policy cannot be read, and no run can be made:")
+    assert "by the calendar of the last run's policy" in ended.out
+    assert "Next slot" in ended.out
+    assert stopped[0] in ended.out
+    told = json.loads(bandshift("status", "--format", "json").out)
+    assert (told["healthy"], len(told["problems"]), told["next_slot"] is None) == (False, 1, False)
+
+
+def test_status_without_any_policy_leaves_the_slots_out(
+    bandshift: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BANDSHIFT_POLICY", str(tmp_path / "none.toml"))
+    ended = bandshift("status")
+    assert ended.code == 1
+    assert "Slots   unknown without a policy" in ended.out
+    assert "Next slot" not in ended.out
+    told = json.loads(bandshift("status", "--format", "json").out)
+    assert (told["slot"], told["next_slot"], told["outbox"]["parked"]) == (None, None, 0)
