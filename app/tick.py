@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 
 from app.errors import Busy
 from app.failures import failure_of
-from app.notify import deliver_due
+from app.notify import deliver_due, is_delivered_elsewhere
 from app.runs import SlotDone, describe
 from app.settings import Settings
 from app.tracing import span
@@ -39,6 +39,24 @@ def follow_up(engine: Engine, settings: Settings, now: datetime, *, deadline: da
         step("deliver", lambda: _deliver(engine, settings, now, deadline, stop))
     finally:
         _delivering.release()
+
+
+def end_untold(engine: Engine, settings: Settings, now: datetime) -> None:
+    """Messages of somebody who has set up no channel and runs by hand have ended. Errors are logged.
+
+    Where a worker, a timer or a channel was ever at work they are left alone: this process may just not know of its
+    channels, as when somebody approves a run from a machine of their own.
+    """
+    if settings.channels:
+        return
+
+    def end() -> None:
+        with engine.connect() as connection:
+            elsewhere = is_delivered_elsewhere(connection)
+        if not elsewhere:
+            deliver_due(engine, settings, now, deadline=now)
+
+    step("deliver", end)
 
 
 def step(name: str, work: Callable[[], object]) -> bool:

@@ -21,6 +21,7 @@ from app.report.json import write_json
 from app.report.names import read_names
 from app.report.page import Page
 from app.settings import load_settings
+from app.tick import end_untold
 
 Run = Annotated[str, typer.Argument(help="The run's id, or the beginning of it, or `latest`: the last that waits.")]
 By = Annotated[str, typer.Option(help="Who decides it: a name or an address.", metavar="WHO")]
@@ -64,6 +65,8 @@ def approve(
             dry_run=dry_run,
             answer_within=timedelta(hours=settings.worker.answer_within_hours),
         )
+        if not dry_run:
+            end_untold(engine, settings, datetime.now(UTC))
         match form:
             case Format.TABLE:
                 shown = None if everything else limit

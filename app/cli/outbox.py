@@ -10,7 +10,7 @@ from app.cli.output import open_output
 from app.database import open_engine
 from app.errors import ExitCode, Mistake
 from app.figures import counted
-from app.notify import deliver_due, outbox
+from app.notify import deliver_due, outbox, read_backlog
 from app.notify.outbox import OPEN, State
 from app.report.outbox import write_outbox_csv, write_outbox_json, write_outbox_table
 from app.report.page import Page
@@ -81,15 +81,21 @@ def deliver(
     minutes: Annotated[int, typer.Option(min=1, help="Begin nothing after so many.", metavar="N")] = 10,
     verbose: Verbose = False,
 ) -> None:
-    """Deliver what is due now, as the worker does by itself; exit code 1 if something could not be delivered."""
+    """Deliver what is due now, as the worker does by itself; exit code 1 if something could not be delivered.
+
+    Without a channel there is nobody to tell: what no channel has taken yet ends untold.
+    """
     del verbose
     settings = load_settings()
-    if not settings.channels:
-        raise Mistake("no channel is set up, so that there is nobody to tell: see docs/notifications.md")
     now = datetime.now(UTC)  # the one time that the clock is read
     with open_engine(settings) as engine:
+        with engine.connect() as connection:
+            unseen = read_backlog(connection).unseen
         done = deliver_due(engine, settings, now, deadline=now + timedelta(minutes=minutes))
-    typer.echo(f"delivered {done.delivered:,}, to be tried again {done.postponed:,}, parked {done.parked:,}")
+    if not settings.channels:
+        typer.echo(f"no channel is set up: {counted(unseen, 'message') if unseen else 'nothing'} ended untold")
+    if settings.channels or done.parked:
+        typer.echo(f"delivered {done.delivered:,}, to be tried again {done.postponed:,}, parked {done.parked:,}")
     if done.postponed or done.parked:
         raise typer.Exit(ExitCode.FAILED)
 

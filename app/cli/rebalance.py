@@ -16,6 +16,7 @@ from app.report.names import read_names
 from app.report.page import Page
 from app.report.rebalance import write_rebalance_csv, write_rebalance_json, write_rebalance_table
 from app.settings import load_settings
+from app.tick import end_untold
 
 MAX_MOVES = 20
 
@@ -48,6 +49,8 @@ def rebalance(
         result = pipeline.rebalance(
             engine, chosen, instant, max_moves=max_moves, dry_run=dry_run, answer_within=answer_within
         )
+        if not dry_run:
+            end_untold(engine, settings, datetime.now(UTC))
         match form:
             case Format.JSON:
                 write_rebalance_json(out, result.plan, run_id=result.run_id, status=result.status)

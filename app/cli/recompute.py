@@ -22,6 +22,7 @@ from app.report.approval import ask
 from app.report.csv import write_csv
 from app.report.json import write_json
 from app.settings import Settings, load_settings
+from app.tick import end_untold
 
 _OF_DEMO = " of the sample company"
 
@@ -81,6 +82,8 @@ def recompute(
         if slot is None or dry_run:
             answer_within = timedelta(hours=settings.worker.answer_within_hours)
             result = pipeline.recompute(engine, read.policy, instant, dry_run=dry_run, answer_within=answer_within)
+            if not demo and not dry_run:
+                end_untold(engine, settings, datetime.now(UTC))
         else:
             result = recompute_slot(engine, settings, read, day, now)
         chosen = read.policy

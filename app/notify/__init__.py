@@ -3,7 +3,7 @@
 `deliver_due` does the work; `backlog` and `outbox` say how it stands and let people step in.
 """
 
-from app.notify.backlog import Backlog, read_backlog
+from app.notify.backlog import Backlog, is_delivered_elsewhere, read_backlog
 from app.notify.deliver import Delivered, deliver_due
 
-__all__ = ["Backlog", "Delivered", "deliver_due", "read_backlog"]
+__all__ = ["Backlog", "Delivered", "deliver_due", "is_delivered_elsewhere", "read_backlog"]

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, exists, func, or_, select
 
-from app.tables import deliveries, outbox
+from app.tables import deliveries, outbox, runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,3 +38,9 @@ def read_backlog(connection: Connection) -> Backlog:
         .where(outbox.c.delivered_at.is_(None))
     ).one()
     return Backlog(*row)
+
+
+def is_delivered_elsewhere(connection: Connection) -> bool:
+    """Whether somebody with channels may be at work here: there was a delivery, or a slot, which a worker or timer runs."""
+    told, timed = exists().where(deliveries.c.message_id.is_not(None)), exists().where(runs.c.slot.is_not(None))
+    return bool(connection.scalar(select(or_(told, timed))))

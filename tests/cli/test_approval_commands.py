@@ -140,6 +140,14 @@ def test_while_a_run_is_at_work_an_approval_exits_4(bandshift: Run, company: Eng
         assert bandshift("approve", "latest", "--by", "lee").code == 4
 
 
+@pytest.mark.usefixtures("stopped")
+def test_an_approval_without_any_channel_leaves_no_backlog(bandshift: Run, company: Engine) -> None:
+    before = count(company, "outbox")
+    assert bandshift("approve", "latest", "--by", "lee").code == 0
+    assert count(company, "outbox") > before
+    assert count(company, "outbox WHERE delivered_at IS NULL") == 0
+
+
 def test_a_rejected_run_is_done_with(bandshift: Run, company: Engine, stopped: tuple[str, str]) -> None:
     ended = bandshift("reject", "latest", "--by", "lee", "--reason", "the feed was wrong")
     assert (ended.code, ended.out) == (0, f"run {stopped[0]} is rejected; the next run decides anew\n")
@@ -191,6 +199,7 @@ def test_status_says_what_waits_and_exits_1_when_something_is_wrong(
             "INSERT INTO deliveries (message_id, channel, status, next_attempt_at, gives_up_at)"
             " SELECT message_id, 'ops', 'parked', now(), now() FROM outbox"
         ))  # fmt: skip
+        connection.execute(text("UPDATE outbox SET delivered_at = NULL"))
     ended = bandshift("status", "--format", "json")
     told = json.loads(ended.out)
     assert (ended.code, told["healthy"], told["outbox"]["parked"]) == (1, False, 1)

@@ -5,13 +5,14 @@ import io
 import json
 
 import pytest
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine, func, insert, select
 
 from app.notify import deliver_due, read_backlog
-from app.tables import deliveries, outbox
+from app.runs import new_run_id
+from app.tables import deliveries, outbox, runs
 from tests.cli.conftest import Run
 from tests.notify.endpoints import answer, serve
-from tests.notify.told import NOW, SECRET, deliver, settings, webhook
+from tests.notify.told import NOW, SECRET, deliver, settings, tell, webhook
 
 
 @pytest.fixture(autouse=True)
@@ -129,8 +130,46 @@ def test_a_message_of_which_nothing_waits_cannot_be_retried(bandshift_settled: R
     assert (ended.code, "nothing of it waits or is parked" in ended.err) == (2, True)
 
 
-def test_without_a_channel_there_is_nobody_to_tell(bandshift_settled: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def no_channel(_channel: None, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("TYPE", "SECRET", "URL", "ALLOW_PRIVATE"):
         monkeypatch.delenv(f"BANDSHIFT_CHANNELS__OPS__{name}")
+
+
+@pytest.mark.usefixtures("no_channel")
+def test_without_a_channel_there_is_nobody_to_tell(bandshift_settled: Run, settled: Engine) -> None:
+    whole = messages(settled)
     ended = bandshift_settled("outbox", "deliver")
-    assert (ended.code, "no channel is set up" in ended.err) == (2, True)
+    assert (ended.code, ended.out) == (0, f"no channel is set up: {whole} messages ended untold\n")
+    assert bandshift_settled("outbox", "list", "--all").out.startswith(f"{min(whole, 50)} untold\n")
+    assert bandshift_settled("outbox", "deliver").out == "no channel is set up: nothing ended untold\n"
+
+
+@pytest.mark.usefixtures("no_channel")
+def test_who_runs_by_hand_and_has_set_up_nothing_has_no_backlog(bandshift: Run, company: Engine) -> None:
+    assert bandshift("recompute", "--dry-run").code == 0
+    assert bandshift("recompute").code == 0
+    assert messages(company) > 0
+    assert unseen(company) == 0
+
+
+@pytest.mark.usefixtures("no_channel")
+@pytest.mark.parametrize("sign", ["a slot", "a delivery"])
+def test_where_somebody_else_may_deliver_a_run_by_hand_leaves_its_messages(
+    bandshift: Run, company: Engine, sign: str
+) -> None:
+    if sign == "a slot":
+        with company.begin() as connection:
+            row = {"run_id": new_run_id(NOW), "kind": "scheduled", "slot": NOW.date(), "as_of": NOW, "started_at": NOW}
+            connection.execute(insert(runs).values(**row, status="skipped"))
+    else:
+        tell(company)
+        with serve() as endpoint:
+            deliver(company, settings(ops=webhook(endpoint.url)))
+    assert bandshift("recompute").code == 0
+    assert unseen(company) > 0
+
+
+def unseen(engine: Engine) -> int:
+    with engine.connect() as connection:
+        return read_backlog(connection).unseen
