@@ -37,7 +37,8 @@ def doctor(*, output: Output = None, verbose: Verbose = False) -> None:
 def _write(page: Page, finding: Finding) -> None:
     """One line, and the first offenders if there are any."""
     if finding.count is None:
-        page.line(f"  --  {finding.code:<8}  {finding.title}: no run to ask yet", style="dim")
+        page.line(f"  --  {finding.code:<8}  {finding.title}", style="dim")
+        page.line(f"{'':16}no run to ask yet", style="dim")
         return
     verdict, style = ("ok", None) if finding.holds else ("BAD", "red")
     many = "" if finding.holds else f": {counted(finding.count, 'offender')}"

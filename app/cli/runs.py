@@ -37,7 +37,9 @@ class Standing(StrEnum):
 
 def runs(
     *,
-    status: Annotated[Standing | None, typer.Option(help="Only those that stand so.")] = None,
+    status: Annotated[
+        Standing | None, typer.Option(help=f"Only those that stand so: {', '.join(Standing)}.", metavar="STATUS")
+    ] = None,
     limit: Annotated[
         int | None, typer.Option(min=1, help="The latest so many; default: 20 in a table, else all.", metavar="N")
     ] = None,
@@ -48,8 +50,9 @@ def runs(
 ) -> None:
     """List the runs, the latest first: what took effect, what a guard stopped and who answered, what failed.
 
-    A run that a guard stopped is shown as `awaiting` until it is approved, rejected, or lapses. Times in the table are
-    those of the policy's time zone, or of UTC while the policy cannot be read.
+    A run that a guard stopped is shown as `awaiting` until it is approved, rejected, or lapses. The table has the
+    beginning of each id, which commands take for the whole; its times are those of the policy's time zone, or of UTC
+    while the policy cannot be read.
     """
     del verbose
     settings = load_settings()

@@ -30,21 +30,19 @@ COLUMNS = (
 
 
 def write_outbox_table(page: Page, entries: Sequence[Entry], left_out: int) -> None:
-    """The entries with what went wrong last; instants are UTC."""
+    """The entries, each with its id, when it is tried next, and what went wrong last; instants are UTC."""
     if not entries:
         page.line("Nothing of that kind is in the outbox")
         return
     counts = Counter(entry.state for entry in entries)
     page.line(", ".join(f"{counts[state]:,} {state}" for state in State if counts[state]), style="bold")
     columns = [
-        Column("Message"),
+        Column("Made"),
         Column("Topic"),
         Column("For"),
-        Column("Made"),
-        Column("Channel"),
+        Column("Channel", flexible=True),
         Column("State"),
         Column("Attempts", right=True),
-        Column("Next"),
     ]
     page.table(columns, [_row(entry) for entry in entries])
     if left_out:
@@ -69,20 +67,20 @@ def write_outbox_csv(out: IO[str], entries: Sequence[Entry]) -> None:
 
 def _row(entry: Entry) -> Row:
     cells = (
-        entry.message_id,
+        _minute(entry.created_at),
         entry.topic,
         entry.recipient or "",
-        _minute(entry.created_at),
         entry.channel or "",
         entry.state,
         f"{entry.attempts:,}" if entry.channel else "",
-        _minute(entry.next_attempt_at),
     )
-    return Row(cells, note=entry.last_error or "", style="yellow" if entry.state == "parked" else None)
+    again = f", next {_minute(entry.next_attempt_at)}" if entry.next_attempt_at is not None else ""
+    why = f": {entry.last_error}" if entry.last_error else ""
+    return Row(cells, note=f"{entry.message_id}{again}{why}", style="yellow" if entry.state == "parked" else None)
 
 
-def _minute(at: datetime | None) -> str:
-    return f"{at:%Y-%m-%d %H:%M}" if at is not None else ""
+def _minute(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M}"
 
 
 def _fields(entry: Entry) -> Iterator[tuple[str, str | int | None]]:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import tzinfo
 from typing import IO, Any
@@ -19,13 +20,22 @@ COLUMNS = (
 )  # fmt: skip
 """The keys of a run, in order."""
 
+_SHORT = 13
+"""How much of an id the table has: the milliseconds in it, which commands take for the run."""
+
 
 def write_runs_table(page: Page, entries: Sequence[Entry], zone: tzinfo) -> None:
-    """The runs, each with what stopped it or how it was answered; times are those of `zone`."""
+    """The runs, each with what stopped it or how it was answered; times are those of `zone`.
+
+    Ids are cut; of runs that begin alike, they are whole underneath.
+    """
     page.line(counted(len(entries), "run") if entries else "No runs", style="bold")
     titles = ("Run", "As of", "Kind", "Slot", "Status")
     columns = [*map(Column, titles), Column("Moves", right=True), Column("Owners", right=True)]
-    page.table(columns, [_row(entry, zone) for entry in entries])
+    alike = Counter(str(entry.run_id)[:_SHORT] for entry in entries)
+    page.table(
+        columns, [_row(entry, zone, is_whole=alike[str(entry.run_id)[:_SHORT]] > 1) for entry in entries], indent=0
+    )
 
 
 def write_runs_json(out: IO[str], entries: Sequence[Entry]) -> None:
@@ -42,11 +52,11 @@ def write_runs_csv(out: IO[str], entries: Sequence[Entry]) -> None:
     writer.writerows([_cell(content) for _, content in _fields(entry)] for entry in entries)
 
 
-def _row(entry: Entry, zone: tzinfo) -> Row:
+def _row(entry: Entry, zone: tzinfo, *, is_whole: bool) -> Row:
     changed = entry.status in {"applied", "blocked"}
     figures = (f"{entry.counts.get(name, 0):,}" if changed else "" for name in ("moves", "owner_changes"))
     cells = (
-        str(entry.run_id),
+        str(entry.run_id)[:_SHORT],
         f"{entry.as_of.astimezone(zone):%Y-%m-%d %H:%M}",
         entry.kind,
         entry.slot.isoformat() if entry.slot is not None else "",
@@ -54,7 +64,7 @@ def _row(entry: Entry, zone: tzinfo) -> Row:
         *figures,
     )
     style = {"awaiting": "yellow", "failed": "red"}.get(entry.standing)
-    return Row(cells, note=" ".join(_told(entry, zone)), style=style)
+    return Row(cells, note=" ".join([f"Run {entry.run_id}."] * is_whole + [*_told(entry, zone)]), style=style)
 
 
 def _told(entry: Entry, zone: tzinfo) -> Iterator[str]:

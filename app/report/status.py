@@ -30,6 +30,8 @@ def write_status_table(page: Page, status: Status, zone: tzinfo) -> None:
     for problem in status.problems:
         page.paragraph(sentence(problem), style="red")
     page.table([Column(""), Column("")], [Row(row) for row in _rows(status, zone)])
+    if status.last_failure is not None:
+        page.paragraph(_failed(status.last_failure, zone), indent=2)
     for stopped in status.awaiting:
         page.line()
         page.paragraph(_awaits(stopped, zone), style="yellow")
@@ -69,14 +71,15 @@ def _rows(status: Status, zone: tzinfo) -> Iterator[tuple[str, str]]:
         standing = "no slot was run here yet" if slots.standing is None else _STANDINGS[slots.standing]
         yield "Latest slot", f"{slots.latest}, due {_at(slots.fell_due, zone)}: {standing}"
         yield "Next slot", f"{slots.next}, due {_at(slots.next_due, zone)}"
-    if status.last_failure is not None:
-        failure = status.last_failure
-        why = " ".join((failure.error or "").split())
-        yield "Last failure", f"{failure.kind}, {_at(failure.started_at, zone)}: {why} ({failure.failure or 'unknown'})"
     if backlog is not None:
         waiting = counted(backlog.unseen + backlog.waiting, "message")
         yield "Outbox", f"{waiting} to deliver, {backlog.failing:,} failed so far, {backlog.parked:,} parked"
     yield "Schema", status.schema.found or "none"
+
+
+def _failed(failure: Ended, zone: tzinfo) -> str:
+    why = " ".join((failure.error or "").split())
+    return f"Last failure: {failure.kind}, {_at(failure.started_at, zone)}: {why} ({failure.failure or 'unknown'})"
 
 
 def _awaits(stopped: Stopped, zone: tzinfo) -> str:

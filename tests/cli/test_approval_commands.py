@@ -9,11 +9,13 @@ from typing import Any
 
 import jsonschema
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, insert, text
 
 from app.policy.read import default_policy
-from app.runs import LOCK_KEY
+from app.runs import LOCK_KEY, new_run_id
+from app.tables import runs
 from tests.cli.conftest import Run
+from tests.notify.told import NOW
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "plan.schema.json").read_text(encoding="utf-8"))
 COMMAND = re.compile(r"^  bandshift approve (\S+) --plan-sha ([0-9a-f]{12}) --by WHO$", re.MULTILINE)
@@ -159,7 +161,9 @@ def test_a_rejected_run_is_done_with(bandshift: Run, company: Engine, stopped: t
 
 
 def test_the_runs_are_listed_with_what_became_of_them(bandshift: Run, stopped: tuple[str, str]) -> None:
-    assert f"{stopped[0]}  " in bandshift("runs", "--status", "awaiting").out
+    table = bandshift("runs", "--status", "awaiting").out
+    assert f"{stopped[0][:13]}  " in table
+    assert max(map(len, table.splitlines())) <= 80
     assert "It can be approved until " in rejoined(bandshift("runs").out)
     bandshift("approve", "latest", "--by", "lee")
     assert bandshift("runs", "--status", "awaiting").out == "No runs\n"
@@ -248,3 +252,30 @@ def test_status_without_any_policy_leaves_the_slots_out(
     assert "Next slot" not in ended.out
     told = json.loads(bandshift("status", "--format", "json").out)
     assert (told["slot"], told["next_slot"], told["outbox"]["parked"]) == (None, None, 0)
+
+
+def test_the_help_of_runs_fits_80_columns(run: Run) -> None:
+    ended = run("runs", "--help")
+    assert "awaiting, approved" in rejoined(ended.out)
+    assert max(map(len, ended.out.splitlines())) <= 80
+
+
+def test_a_failure_and_its_reason_are_told_within_80_columns(bandshift: Run, company: Engine) -> None:
+    row = {
+        "run_id": new_run_id(NOW), "kind": "scheduled", "slot": NOW.date(), "as_of": NOW, "started_at": NOW,
+        "status": "failed", "failure": "mistake", "error": "policy.toml: " + "a problem of some length; " * 6,
+    }  # fmt: skip
+    with company.begin() as connection:
+        connection.execute(insert(runs).values(row))
+    for command in ("status", "runs", "doctor"):
+        lines = bandshift(command).out.splitlines()
+        assert max(map(len, lines)) <= 80, command
+    assert "Last failure: scheduled, 2026-03-02 06:05: policy.toml" in rejoined(bandshift("status").out)
+    assert "no run to ask yet" in bandshift("doctor").out
+    listed = bandshift("runs").out
+    assert str(row["run_id"])[:13] in listed
+    assert str(row["run_id"]) not in listed
+    told = json.loads(bandshift("runs", "--format", "json").out)["runs"]
+    imports = [one for one in told if one["kind"] == "import"]
+    assert len({one["run_id"][:13] for one in imports}) == 1, "they begin alike, and are told apart"
+    assert all(f"Run {one['run_id']}." in listed for one in imports)

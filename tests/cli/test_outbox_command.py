@@ -64,7 +64,9 @@ def test_what_fails_is_told_by_the_exit_code_and_the_list(
         ("waiting", 1, "HTTP 500 Internal Server Error")
     }
     table = bandshift_settled("outbox", "list", "--state", "waiting").out
-    assert "HTTP 500 Internal Server Error" in table
+    assert "HTTP 500 Internal Server Error" in " ".join(table.split())
+    assert f"{failed[0]['message_id']}, next 20" in table
+    assert max(map(len, table.splitlines())) <= 80
     rows = list(csv.DictReader(io.StringIO(bandshift_settled("outbox", "list", "--format", "csv").out)))
     assert [row["message_id"] for row in rows] == [entry["message_id"] for entry in entries]
     assert list(rows[0]) == list(entries[0])
