@@ -41,6 +41,6 @@ def read_backlog(connection: Connection) -> Backlog:
 
 
 def is_delivered_elsewhere(connection: Connection) -> bool:
-    """Whether somebody with channels may be at work here: there was a delivery, or a slot, which a worker or timer runs."""
+    """Whether somebody with channels may be at work here: there was a delivery, or a slot, as workers run them."""
     told, timed = exists().where(deliveries.c.message_id.is_not(None)), exists().where(runs.c.slot.is_not(None))
     return bool(connection.scalar(select(or_(told, timed))))
