@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, select
+from sqlalchemy import ColumnElement, Connection, Select, or_, select
 
-from app.decide import judge, outcome
+from app.decide import families, judge, outcome
 from app.decide.book import Question, joined, measured, placed, valued
 from app.decide.census import take_census
 from app.decide.columns import check_columns
@@ -30,9 +30,11 @@ def decision_statement(policy: Policy, as_of: datetime, sources: Sources = LIVE)
     """The statement whose rows are the decisions, ordered by account id."""
     ask = Question(policy, as_of, sources)
     book = whole_book(ask)
-    hopefuls = book.where(judge.is_candidate(ask, book, ask.facts.measurements)).cte("hopefuls")
+    hopefuls = book.where(is_candidate(ask, book, ask.facts.measurements)).cte("hopefuls")
     known = Rows(measured(ask, hopefuls).subquery("measured"))
-    rows = judged(ask, Rows(known.where(judge.is_candidate(ask, known)).subquery("candidates")))
+    rows = judged(ask, Rows(known.where(is_candidate(ask, known)).subquery("candidates")))
+    if ask.families:
+        return families.select_decisions(ask, families.together(ask, rows))
     return (
         select(*outcome.decision_columns(ask, rows))
         .select_from(rows.source)
@@ -45,7 +47,14 @@ def whole_book(ask: Question) -> Rows:
     """The book, with what is known of every account before its measurements: its value and its ranks."""
     book = Rows(joined(ask).subquery("book"))
     book = book.plus(lambda rows: valued(ask, rows), name="valued", fenced=False)
-    return book.plus(lambda rows: placed(ask, rows), name="placed", fenced=False)
+    book = book.plus(lambda rows: placed(ask, rows), name="placed", fenced=False)
+    return families.named(ask, book) if ask.families else book
+
+
+def is_candidate(ask: Question, rows: Rows, unknown: frozenset[str] = frozenset()) -> ColumnElement[bool]:
+    """Whether the account may have something to report; where families stand together, or be what its family goes by."""
+    alone = judge.is_candidate(ask, rows, unknown)
+    return or_(alone, rows["family"].is_not(None)) if ask.families else alone
 
 
 def judged(ask: Question, candidates: Rows) -> Rows:

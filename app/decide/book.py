@@ -44,6 +44,9 @@ Columns = Mapping[str, Column]
 SETTLING = timedelta(days=6)
 """An account moves at most once in this time; confirming runs lie at least this far apart."""
 
+MD5 = 32
+"""The length of a fingerprint."""
+
 COVERAGE_COLUMNS = (
     "band", "band_since", "band_rule", "owner_id", "held_by", "held_from", "intervention", "intervention_from",
     "intervention_until", "spent_intervention", "pending", "has_risen", "fell_with",
@@ -63,6 +66,11 @@ class Question:
     def facts(self) -> FactsRead:
         """The facts that the policy reads."""
         return FactsRead(self.policy, self.also)
+
+    @property
+    def families(self) -> bool:
+        """Whether the accounts of a family stand together."""
+        return self.policy.owners.families == "highest_band"
 
     @cached_property
     def today(self) -> date:
@@ -281,6 +289,12 @@ class Lens:
 
 def _whole(span: Column, days: int) -> Column:
     return cast(func.floor(func.date_part("epoch", span) / literal(float(days * DAY_S))), Numeric)
+
+
+def own_print(ask: Question, rows: Columns) -> Column:
+    """The fingerprint that the account fell with; where families stand together, that of its family is behind it."""
+    fell_with = rows["fell_with"]
+    return func.left(fell_with, MD5) if ask.families else fell_with
 
 
 def fingerprint(ask: Question, rows: Columns) -> Column:
