@@ -48,10 +48,11 @@ from sqlalchemy.schema import CreateTable
 
 from app.errors import StalePlan
 from app.figures import counted
-from app.messages import select_digests, summary
+from app.messages import named_in, select_digests, summary
 from app.plan import Decision, OwnerChange, Plan, Waiting
 from app.policy.model import Policy
 from app.reasons import reason
+from app.report.names import read_names
 from app.tables import Id, Instant, band_history, coverage, outbox, owner_history, runs
 
 ENTER, LEAVE, CHANGE, NOTE = "enter", "leave", "change", "note"
@@ -180,14 +181,19 @@ def _begins_to_wait(waiting: Waiting) -> tuple[Any, ...]:
 def _copy(connection: Connection, rows: Iterable[tuple[Any, ...]]) -> None:
     """The rows are in `planned`, and the planner knows it."""
     connection.execute(CreateTable(planned))
+    copy_rows(connection, planned, planned.c.keys(), rows)
+    connection.execute(text("ANALYZE planned"))
+
+
+def copy_rows(connection: Connection, table: Table, names: Iterable[str], rows: Iterable[tuple[Any, ...]]) -> None:
+    """The rows, which have these columns, are in the table."""
     into = sql.SQL("COPY {} ({}) FROM STDIN").format(
-        sql.Identifier(planned.name), sql.SQL(", ").join(sql.Identifier(column.name) for column in planned.c)
+        sql.Identifier(table.name), sql.SQL(", ").join(map(sql.Identifier, names))
     )
     driver = as_type("psycopg.Connection[Any]", connection.connection.driver_connection)
     with driver.cursor() as cursor, cursor.copy(into) as copy:
         for row in rows:
             copy.write_row(row)
-    connection.execute(text("ANALYZE planned"))
 
 
 def _written(connection: Connection, statement: Executable) -> int:
@@ -314,7 +320,8 @@ def _release_the_pool(connection: Connection, policy: Policy) -> None:
 
 def _tell(connection: Connection, plan: Plan, policy: Policy, run_id: UUID) -> None:
     """The outbox has a digest for each CSM whose book changes, and a summary if anything changes at all."""
-    digests = select_digests(planned, run_id, plan.as_of)
+    digests = select_digests(planned, policy, run_id, plan.as_of)
     connection.execute(insert(outbox).from_select([column.name for column in digests.selected_columns], digests))
     if plan.changes:
-        connection.execute(insert(outbox), [summary(plan, policy, run_id)])
+        names = read_names(connection, named_in(plan, policy), ())
+        connection.execute(insert(outbox), [summary(plan, policy, run_id, names)])

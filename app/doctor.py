@@ -9,7 +9,7 @@ from app import migrate
 from app.errors import Mistake
 from app.invariants import IN_EFFECT, Invariant, LastRun, invariants
 from app.policy.read import read_policy
-from app.runs import RECOMPUTES
+from app.runs import RECOMPUTES, evaluates_rules
 from app.tables import policies, runs
 
 SHOWN = 5
@@ -75,18 +75,20 @@ def _policies(connection: Connection) -> Finding:
 
 
 def read_last_run(connection: Connection) -> LastRun | None:
-    """The last recompute that took effect, if there was one and its policy can be read."""
+    """The last recompute or approval that took effect, if there was one and its policy can be read."""
     row = connection.execute(
         select(runs.c.run_id, runs.c.as_of, runs.c.started_at, policies.c.body, policies.c.name)
         .join(policies, policies.c.policy_sha == runs.c.policy_sha)
-        .where(runs.c.status.in_(IN_EFFECT), runs.c.kind.in_(RECOMPUTES))
+        .where(runs.c.status.in_(IN_EFFECT), evaluates_rules())
         .order_by(runs.c.started_at.desc(), runs.c.run_id)
         .limit(1)
     ).one_or_none()
     if row is None:
         return None
+    whole = select(func.max(runs.c.started_at)).where(runs.c.status.in_(IN_EFFECT), runs.c.kind.in_(RECOMPUTES))
+    pins_as_of = connection.execute(whole).scalar_one()
     try:
-        return LastRun(row.run_id, row.as_of, row.started_at, read_policy(row.body, source=row.name))
+        return LastRun(row.run_id, row.as_of, pins_as_of, read_policy(row.body, source=row.name))
     except Mistake:
         return None
 

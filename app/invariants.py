@@ -47,11 +47,15 @@ Offenders = Select[str, str]
 
 @dataclass(frozen=True, slots=True)
 class LastRun:
-    """The last run that took effect, and its policy; an import is none."""
+    """The last run that took effect, and its policy; an import is none, the approval of a recompute is one.
+
+    An approval makes only what was approved, so pins are obeyed as they stood when the last recompute set out, at
+    `pins_as_of`; None: there was no recompute yet.
+    """
 
     run_id: UUID
     as_of: datetime
-    started_at: datetime
+    pins_as_of: datetime | None
     policy: Policy
 
 
@@ -190,7 +194,7 @@ def pins_disobeyed(last: LastRun) -> Offenders:
         ))
         .where(
             pins.c.unpinned_at.is_(None),
-            pins.c.pinned_at <= literal(last.started_at, Instant),
+            pins.c.pinned_at <= literal(last.pins_as_of, Instant),
             pins.c.expires_at > literal(last.as_of, Instant),
             not_(and_(in_band, func.coalesce(with_owner, False))),
         )

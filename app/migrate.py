@@ -16,6 +16,7 @@ from psycopg import errors
 from sqlalchemy import Connection, Engine, Text, column, func, select, table, text
 from sqlalchemy.exc import DBAPIError
 
+from app import roles
 from app.errors import BandshiftError, Busy, Mistake
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ VERSION_TABLE = "bandshift_version"
 """Not Alembic's usual name: the database is the user's, who may keep an Alembic of their own in it."""
 
 _version = table(VERSION_TABLE, column("version_num", Text))
-_LOCK = 0x62616E64_6D696772  # "bandmigr"
 _REVISION_LENGTH = len("2026_11_22_0901")
 
 log = structlog.get_logger()
@@ -71,8 +71,9 @@ def upgrade(engine: Engine) -> tuple[str, ...]:
     """The schema is at the head; returns the revisions applied, oldest first, none if it was there already.
 
     Each migration commits on its own, so that one that fails leaves those before it in place; run again, it goes on
-    from there. Two upgrades at once: the second waits, and finds nothing to do. Raises `Mistake` if the schema is newer
-    than this version, or if a table of the same name is in the way, and `Busy` if another session keeps a table locked.
+    from there. Where there are roles, the owner migrates, and the others are granted what they need at the end. Two
+    upgrades at once: the second waits, and finds nothing to do. Raises `Mistake` if the schema is newer than this
+    version, or if a table of the same name is in the way, and `Busy` if another session keeps a table locked.
     """
     with engine.connect() as connection:
         found = current(connection)
@@ -85,7 +86,12 @@ def upgrade(engine: Engine) -> tuple[str, ...]:
             require_current(connection)
         pending = tuple(revision for revision in revisions() if found is None or revision > found)
         if pending:
+            connection.detach()  # it may change its role, so nobody is to have it after
+            with connection.begin():
+                roles.become_owner(connection, VERSION_TABLE)
             _run(connection)
+            with connection.begin():
+                roles.grant_again(connection)
             log.info("schema.upgraded", from_revision=found, to_revision=head(), migrations=len(pending))
     return pending
 
@@ -138,7 +144,7 @@ def _alone(engine: Engine) -> Iterator[None]:
     again and again instead of waited for.
     """
     with engine.connect() as connection:
-        while not connection.scalar(select(func.pg_try_advisory_xact_lock(_LOCK))):
+        while not connection.scalar(select(func.pg_try_advisory_xact_lock(roles.LOCK_KEY))):
             connection.rollback()
             time.sleep(0.05)
         connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))

@@ -84,7 +84,7 @@ def pin(connection: Connection, policy: Policy, wish: Wish, now: datetime) -> Pi
 
 def unpin(connection: Connection, policy: Policy, account_id: str, by: str, now: datetime) -> Pin:
     """The account's pin is taken back; returns what it was. Raises Mistake when it has none, or `by` is no name."""
-    problem = _no_line("--by", by)
+    problem = not_a_line("--by", by)
     if problem is not None:
         raise Mistake(problem)
     _take_turn(connection, account_id)
@@ -200,7 +200,7 @@ def _problems(connection: Connection, policy: Policy, wish: Wish, now: datetime)
         yield from _owner_problems(connection, policy, wish.owner_id, band)
     yield from _until_problems(policy, wish.until, now)
     for option, text in (("--reason", wish.reason), ("--by", wish.by)):
-        if problem := _no_line(option, text):
+        if problem := not_a_line(option, text):
             yield problem
 
 
@@ -240,7 +240,7 @@ def _until_problems(policy: Policy, until: datetime, now: datetime) -> Iterator[
         yield f"--until {day(last)} is more than {longest} ahead, owners.pin_max_days; the latest is {day(latest)}"
 
 
-def _no_line(option: str, text: str) -> str | None:
+def not_a_line(option: str, text: str) -> str | None:
     """Why this text cannot be kept as one line; None if it can."""
     if not text.strip():
         return f"{option} is empty; say it in a few words"

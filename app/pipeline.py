@@ -2,13 +2,14 @@
 
 A dry run is the same plan, made in a READ ONLY transaction of one snapshot, and nothing after it. A run that applies
 works in one READ COMMITTED transaction: the lock, the plan, the ledger's row and the effect are kept together or not
-at all. What stops it is written to the ledger in a transaction of its own.
+at all. A plan that a guard stops is kept in that transaction instead, so that nobody plans the same meanwhile; a
+failure is written to the ledger in one of its own.
 """
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from time import monotonic
 from typing import Any, Literal
@@ -16,16 +17,17 @@ from uuid import UUID
 
 import psycopg
 import structlog
-from sqlalchemy import Connection, Engine, func, literal, select
+from sqlalchemy import Connection, Engine, func, insert, literal, select
 from sqlalchemy.exc import DBAPIError
 
-from app import runs
+from app import messages, runs
 from app.apply import apply
 from app.circumstances import completed
 from app.decide import check_columns, decide, take_census
-from app.errors import Busy
+from app.errors import Busy, StalePlan
 from app.feeds import read_feeds
 from app.guards import Findings, judge
+from app.kept import keep
 from app.owners import assign
 from app.pins import read_lapsed
 from app.plan import Plan, sharing_texts
@@ -34,9 +36,15 @@ from app.rebalance import Balance, read_movable
 from app.report.summary import counts
 from app.roster import claims, read_roster, unserved
 from app.runs import Kind, Run, SlotDone
+from app.tables import outbox
 
 Status = Literal["planned", "applied", "nothing", "blocked"]
 Planner = Callable[[Connection, Policy, datetime], Plan]
+Hook = Callable[[Connection], None]
+FailureHook = Callable[[Connection, BaseException], None]
+
+ANSWER_WITHIN = timedelta(hours=120)
+"""How long a run that a guard stopped can be approved, unless the settings say otherwise."""
 
 log = structlog.get_logger()
 
@@ -50,12 +58,13 @@ row that somebody else holds on to fails the run instead of hanging it.
 class RunResult:
     """What came of a run: a dry run is `planned` and has no id; `nothing` has no move and no change of owner to make.
 
-    A plan that its guards stop is `blocked`, and of a dry run too.
+    A plan that its guards stop is `blocked`, and of a dry run too; otherwise it can be approved until `lapses_at`.
     """
 
     plan: Plan
     run_id: UUID | None
     status: Status
+    lapses_at: datetime | None = None
 
 
 def make_plan(connection: Connection, policy: Policy, as_of: datetime) -> Plan:
@@ -125,7 +134,14 @@ def _guarded(connection: Connection, policy: Policy, plan: Plan) -> Plan:
 
 
 def recompute(
-    engine: Engine, policy: Policy, as_of: datetime, *, dry_run: bool, kind: Kind = "manual", slot: date | None = None
+    engine: Engine,
+    policy: Policy,
+    as_of: datetime,
+    *,
+    dry_run: bool,
+    kind: Kind = "manual",
+    slot: date | None = None,
+    answer_within: timedelta = ANSWER_WITHIN,
 ) -> RunResult:
     """The run is made, or with `dry_run` only planned; the ledger has every run that set out to apply.
 
@@ -133,27 +149,66 @@ def recompute(
     future or before the last applied run (none of them is a run, so the ledger has no row), and StalePlan when the
     tables changed under the plan. A guard raises nothing: see the result's status.
     """
-    return _run(engine, policy, as_of, make_plan, dry_run=dry_run, kind=kind, slot=slot)
+    if dry_run:
+        return preview(engine, policy, as_of, make_plan)
+    run = set_out(kind, as_of, slot=slot)
+    return attempt(engine, policy, run, make_plan, answer_within=answer_within)
 
 
-def rebalance(engine: Engine, policy: Policy, as_of: datetime, *, max_moves: int, dry_run: bool) -> RunResult:
+def rebalance(
+    engine: Engine,
+    policy: Policy,
+    as_of: datetime,
+    *,
+    max_moves: int,
+    dry_run: bool,
+    answer_within: timedelta = ANSWER_WITHIN,
+) -> RunResult:
     """The books are evened out by a run of its own kind, only planned with `dry_run`; raises as `recompute` does."""
     planner = partial(make_rebalance, max_moves=max_moves)
-    return _run(engine, policy, as_of, planner, dry_run=dry_run, kind="rebalance", slot=None)
-
-
-def _run(
-    engine: Engine, policy: Policy, as_of: datetime, planner: Planner, *, dry_run: bool, kind: Kind, slot: date | None
-) -> RunResult:
     if dry_run:
-        return _preview(engine, policy, as_of, planner)
+        return preview(engine, policy, as_of, planner)
+    return attempt(engine, policy, set_out("rebalance", as_of), planner, answer_within=answer_within)
+
+
+def set_out(kind: Kind, as_of: datetime, *, slot: date | None = None, approves: UUID | None = None) -> Run:
+    """A run that sets out now."""
     started_at = datetime.now(UTC)
-    run = Run(run_id=runs.new_run_id(started_at), kind=kind, slot=slot, as_of=as_of, started_at=started_at)
+    return Run(runs.new_run_id(started_at), kind, slot, as_of, started_at, approves)
+
+
+def attempt(
+    engine: Engine,
+    policy: Policy,
+    run: Run,
+    planner: Planner,
+    *,
+    answer_within: timedelta,
+    admit: Hook | None = None,
+    recorded: Hook | None = None,
+    failed: FailureHook | None = None,
+) -> RunResult:
+    """The run that `planner` plans is made; raises as `recompute` does.
+
+    In the run's transaction `admit` comes before anything is planned, and may refuse by raising; `recorded` comes with
+    the ledger's row of a run that took effect or was stopped by a guard, and `failed` with that of one that failed. A
+    planner that raises StalePlan made no run.
+    """
     with structlog.contextvars.bound_contextvars(run_id=str(run.run_id)):
-        return _Attempt(engine, policy, run, planner).make()
+        return _Attempt(
+            engine,
+            policy,
+            run,
+            planner,
+            answer_within=answer_within,
+            admit=admit,
+            recorded=recorded,
+            failed=failed,
+        ).make()
 
 
-def _preview(engine: Engine, policy: Policy, as_of: datetime, planner: Planner) -> RunResult:
+def preview(engine: Engine, policy: Policy, as_of: datetime, planner: Planner) -> RunResult:
+    """What the planner plans, and what the guards say of it; nothing is written."""
     started = monotonic()
     with _transaction(engine, isolation_level="REPEATABLE READ", postgresql_readonly=True) as connection:
         plan = planner(connection, policy, as_of)
@@ -183,12 +238,26 @@ def _transaction(engine: Engine, **options: Any) -> Iterator[Connection]:
 class _Attempt:
     """One attempt to make a run, from the lock to the ledger."""
 
-    def __init__(self, engine: Engine, policy: Policy, run: Run, planner: Planner) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        policy: Policy,
+        run: Run,
+        planner: Planner,
+        *,
+        answer_within: timedelta,
+        admit: Hook | None,
+        recorded: Hook | None,
+        failed: FailureHook | None,
+    ) -> None:
         self.engine, self.policy, self.run, self.planner = engine, policy, run, planner
+        self.answer_within = answer_within
+        self.admit, self.recorded, self.failed = admit, recorded, failed
         self.started = monotonic()
         self.admitted = False
         self.plan: Plan | None = None
         self.status: Status = "applied"
+        self.lapses_at: datetime | None = None
 
     def make(self) -> RunResult:
         """The run has its effect, or its row says why not."""
@@ -198,54 +267,67 @@ class _Attempt:
             log.info("run.busy" if isinstance(error, Busy) else "run.skipped")
             raise
         except BaseException as error:
-            if not self.admitted:
+            if not self.admitted or (self.plan is None and isinstance(error, StalePlan)):
                 raise
             plan = self._resolve(error)
         if self.status == "blocked":
-            self._record_blocked(plan)
             log.warning("run.blocked", guards=[verdict.guard for verdict in plan.tripped], **self._told(plan))
         else:
             log.info("run.applied", status=self.status, **self._told(plan))
-        return RunResult(plan, self.run.run_id, self.status)
+        return RunResult(plan, self.run.run_id, self.status, self.lapses_at)
 
     def _work(self) -> Plan:
         with _transaction(self.engine, isolation_level="READ COMMITTED") as connection:
             runs.take_lock(connection)
             runs.refuse_slot(connection, self.run.slot)
             runs.refuse_as_of(connection, self.run.as_of, self.run.started_at)
+            if self.admit is not None:
+                self.admit(connection)
             self.admitted = True
             self.plan = plan = self.planner(connection, self.policy, self.run.as_of)
-            if plan.tripped:
-                self.status = "blocked"
-                return plan
-            ended: Literal["applied", "nothing"] = "applied" if plan.changes else "nothing"
-            self.status = ended
             runs.keep_policy(connection, self.policy, self.run.started_at)
-            runs.open_run(connection, self.run, plan, ended)
-            apply(connection, plan, self.policy, self.run.run_id)
-            runs.close_run(connection, self.run, **self._ending())
+            if plan.tripped:
+                self._block(connection, plan)
+            else:
+                self._carry_out(connection, plan)
+            if self.recorded is not None:
+                self.recorded(connection)
             return plan
+
+    def _carry_out(self, connection: Connection, plan: Plan) -> None:
+        ended: Literal["applied", "nothing"] = "applied" if plan.changes else "nothing"
+        self.status = ended
+        runs.open_run(connection, self.run, plan, ended)
+        apply(connection, plan, self.policy, self.run.run_id)
+        runs.close_run(connection, self.run, **self._ending())
+
+    def _block(self, connection: Connection, plan: Plan) -> None:
+        """The plan is kept, a person is asked, and the run awaits the answer."""
+        self.status = "blocked"
+        ending = self._ending()
+        self.lapses_at = lapses_at = ending["finished_at"] + self.answer_within
+        runs.record_blocked(connection, self.run, plan, lapses_at=lapses_at, **ending)
+        keep(connection, self.run.run_id, plan, self.policy)
+        connection.execute(insert(outbox), [messages.blocked(plan, self.policy, self.run.run_id, lapses_at)])
 
     def _resolve(self, error: BaseException) -> Plan:
         """The plan, if its commit succeeded and only the answer was lost; else the failure is recorded, and raised."""
         try:
             with _transaction(self.engine) as connection:
-                if self.plan is not None and runs.took_effect(connection, self.run.run_id):
-                    return self.plan
                 runs.keep_policy(connection, self.policy, self.run.started_at)
-                runs.record_failed(connection, self.run, self.policy.sha256, error=error, **self._ending())
+                recorded = runs.record_failed(connection, self.run, self.policy.sha256, error=error, **self._ending())
+                if self.plan is not None and not recorded:
+                    return self.plan
+                if self.failed is not None:
+                    self.failed(connection, error)
         except Exception as unrecorded:  # noqa: BLE001 - the first error is the one to raise; this one is only noted
             log.error("run.unrecorded", error=runs.describe(unrecorded))  # noqa: TRY400 - a traceback may quote data
         log.error("run.failed", error=runs.describe(error), duration_ms=_elapsed_ms(self.started))
         raise error
 
-    def _record_blocked(self, plan: Plan) -> None:
-        with _transaction(self.engine) as connection:
-            runs.keep_policy(connection, self.policy, self.run.started_at)
-            runs.record_blocked(connection, self.run, plan, **self._ending())
-
     def _ending(self) -> dict[str, Any]:
-        return {"duration_ms": _elapsed_ms(self.started), "finished_at": datetime.now(UTC)}
+        took = _elapsed_ms(self.started)  # added to the start, so that a clock that is set meanwhile does not matter
+        return {"duration_ms": took, "finished_at": self.run.started_at + timedelta(milliseconds=took)}
 
     def _told(self, plan: Plan) -> dict[str, Any]:
         return {"duration_ms": _elapsed_ms(self.started), "notes": len(plan.notes), **counts(plan)}

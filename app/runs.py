@@ -1,8 +1,9 @@
 """The ledger: every run that set out to write, how it ended and what it counted.
 
 A run that takes effect is written in the transaction of its effect, so that the two cannot disagree; the unique index
-on `slot` lets one such run exist per slot, whatever happens to locks. A run that is stopped by a guard, or that
-fails, leaves nothing but its row, written in a transaction of its own after the other was rolled back.
+on `slot` lets one such run exist per slot, whatever happens to locks. A run that a guard stops leaves its row and its
+plan (`app.kept`) and awaits approval until it is answered (`app.approvals`). A run that fails leaves nothing but its
+row, written in a transaction of its own after the other was rolled back.
 """
 
 import secrets
@@ -15,23 +16,37 @@ from typing import Any, Literal
 from uuid import UUID
 
 import psycopg
-from sqlalchemy import Connection, Select, bindparam, func, literal, null, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    and_,
+    bindparam,
+    func,
+    literal,
+    not_,
+    null,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from app.errors import BandshiftError, Busy, ExitCode, Mistake
+from app.failures import failure_of
 from app.guards import LastRun
 from app.plan import Plan, Verdict
 from app.policy.model import Policy
 from app.report.summary import counts
 from app.tables import Instant, policies, runs
 
-Kind = Literal["scheduled", "manual", "import", "rebalance"]
+Kind = Literal["scheduled", "manual", "import", "rebalance", "approval"]
 
 RECOMPUTES = ("scheduled", "manual")
-"""The kinds of run that evaluate the rules."""
+"""The kinds of run that evaluate the rules and make all that follows."""
 
-Ended = Literal["applied", "nothing", "blocked", "failed"]
+Ended = Literal["applied", "nothing", "blocked", "failed", "skipped"]
 
 LOCK_KEY = 0x62616E6473686966
 """The advisory lock that one working run holds: `bandshif` in ASCII. Locks belong to one database, so others do not
@@ -49,13 +64,14 @@ class SlotDone(BandshiftError):  # noqa: N818 - an outcome, as those of app.erro
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run as it sets out. `slot` is the local date that a scheduled run stands for."""
+    """A run as it sets out, for the local date `slot` if it is a scheduled one; an approval has a run it `approves`."""
 
     run_id: UUID
     kind: Kind
     slot: date | None
     as_of: datetime
     started_at: datetime
+    approves: UUID | None = None
 
 
 def new_run_id(started_at: datetime) -> UUID:
@@ -75,12 +91,19 @@ def refuse_as_of(connection: Connection, as_of: datetime, now: datetime) -> None
     """Raises Mistake when no run may be applied at this instant: it is in the future, or before what took effect."""
     if as_of > now:
         raise Mistake(f"--as-of {as_of.isoformat()} is in the future; only a dry run can look ahead")
-    newest = connection.execute(select(func.max(runs.c.as_of)).where(runs.c.status.in_(_IN_EFFECT))).scalar_one()
+    newest = newest_as_of(connection)
     if newest is not None and as_of < newest:
         raise Mistake(
             f"--as-of {as_of.isoformat()} lies before the last applied run, of {newest.isoformat()}: history is not"
             " rewritten; use --dry-run to see what the rules say of that day"
         )
+
+
+def newest_as_of(connection: Connection) -> datetime | None:
+    """The newest instant as of which a run took effect."""
+    statement = select(func.max(runs.c.as_of)).where(runs.c.status.in_(_IN_EFFECT))
+    newest: datetime | None = connection.execute(statement).scalar_one()
+    return newest
 
 
 def refuse_slot(connection: Connection, slot: date | None) -> None:
@@ -92,12 +115,6 @@ def refuse_slot(connection: Connection, slot: date | None) -> None:
     ).scalar_one_or_none()
     if done is not None:
         raise SlotDone(f"the slot {slot.isoformat()} is done: run {done} took effect; there is nothing to do")
-
-
-def took_effect(connection: Connection, run_id: UUID) -> bool:
-    """Whether the run's transaction was committed, whatever its client was told."""
-    statement = select(runs.c.status.in_(_IN_EFFECT)).where(runs.c.run_id == run_id)
-    return bool(connection.execute(statement).scalar_one_or_none())
 
 
 def last_run(connection: Connection, as_of: datetime) -> LastRun | None:
@@ -112,10 +129,17 @@ def select_last_run(as_of: datetime) -> Select[Any]:
     """The row of the last recompute (imports count nothing) that took effect at or before `as_of`."""
     return (
         select(runs.c.as_of, runs.c.counts)
-        .where(runs.c.status.in_(_IN_EFFECT), runs.c.kind.in_(RECOMPUTES), runs.c.as_of <= literal(as_of, Instant))
+        .where(runs.c.status.in_(_IN_EFFECT), evaluates_rules(), runs.c.as_of <= literal(as_of, Instant))
         .order_by(runs.c.as_of.desc(), runs.c.started_at.desc(), runs.c.run_id)
         .limit(1)
     )
+
+
+def evaluates_rules() -> ColumnElement[bool]:
+    """Whether a run evaluates the rules: a recompute does, and so does the approval of one."""
+    approved = runs.alias("approved")
+    of_owners = select(approved.c.run_id).where(approved.c.run_id == runs.c.approves, approved.c.kind == "rebalance")
+    return or_(runs.c.kind.in_(RECOMPUTES), and_(runs.c.kind == "approval", not_(of_owners.exists())))
 
 
 def keep_policy(connection: Connection, policy: Policy, now: datetime) -> None:
@@ -147,20 +171,38 @@ def close_run(connection: Connection, run: Run, duration_ms: int, finished_at: d
     )
 
 
-def record_blocked(connection: Connection, run: Run, plan: Plan, *, duration_ms: int, finished_at: datetime) -> None:
-    """The ledger has the run as stopped by its guards, whose sentences are its error."""
-    ended = {"status": "blocked", "duration_ms": duration_ms, "finished_at": finished_at}
+def record_blocked(
+    connection: Connection, run: Run, plan: Plan, *, lapses_at: datetime, duration_ms: int, finished_at: datetime
+) -> None:
+    """The ledger has the run as stopped by its guards, whose sentences are its error; it can be approved for a time."""
+    ended = {"status": "blocked", "lapses_at": lapses_at, "duration_ms": duration_ms, "finished_at": finished_at}
     why = " ".join(verdict.detail for verdict in plan.tripped)
     connection.execute(insert(runs).values(_row(run) | _of_plan(plan) | ended | {"error": why}))
 
 
 def record_failed(
-    connection: Connection, run: Run, policy_sha: str, *, error: BaseException, duration_ms: int, finished_at: datetime
-) -> None:
-    """The ledger has the run as failed."""
+    connection: Connection,
+    run: Run,
+    policy_sha: str | None,
+    *,
+    error: BaseException,
+    duration_ms: int,
+    finished_at: datetime,
+) -> bool:
+    """The ledger has the run as failed; False if it has its row already, for its own transaction was committed.
+
+    Waits for that transaction if it is not over yet: a commit whose answer was lost may still be on its way.
+    """
     ended = {"status": "failed", "duration_ms": duration_ms, "finished_at": finished_at}
-    told = {"policy_sha": policy_sha, "error": describe(error)}
-    connection.execute(insert(runs).values(_row(run) | ended | told))
+    told = {"policy_sha": policy_sha, "error": describe(error), "failure": failure_of(error)}
+    statement = insert(runs).values(_row(run) | ended | told).on_conflict_do_nothing()
+    return connection.execute(statement.returning(runs.c.run_id)).first() is not None
+
+
+def record_skipped(connection: Connection, run: Run, why: str) -> None:
+    """The ledger has the run's slot as passed over, and why."""
+    ended = {"status": "skipped", "duration_ms": 0, "finished_at": run.started_at, "error": why}
+    connection.execute(insert(runs).values(_row(run) | ended))
 
 
 def describe(error: BaseException) -> str:

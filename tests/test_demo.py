@@ -3,12 +3,14 @@
 import hashlib
 import json
 from collections import Counter
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from uuid import UUID
 
 import psycopg
 import pytest
-from sqlalchemy import URL, Connection, Engine, text
+from sqlalchemy import URL, Connection, Engine, insert, text
 from typer.testing import CliRunner
 
 from app.cli import app as cli
@@ -19,6 +21,7 @@ from app.errors import Mistake
 from app.pipeline import make_plan, recompute
 from app.plan import Plan
 from app.policy.read import default_policy
+from app.tables import runs
 
 TABLES = (
     "accounts", "account_signals", "csms", "csm_absences", "coverage", "pins", "runs", "band_history", "owner_history",
@@ -229,6 +232,17 @@ def test_a_database_that_is_not_empty_is_refused(connection: Connection) -> None
     with pytest.raises(Mistake, match=r"^the database is not empty, csms has rows: [^\n]+$"):
         make(connection)
     assert counted(connection, "SELECT count(*) FROM accounts") == 0
+
+
+@pytest.mark.parametrize(("status", "refused"), [("skipped", False), ("nothing", True)])
+def test_a_slot_that_was_skipped_before_there_was_anything_is_no_run(
+    connection: Connection, status: str, *, refused: bool
+) -> None:
+    row = {"run_id": UUID(int=1), "kind": "scheduled", "as_of": DEMO_AS_OF, "started_at": DEMO_AS_OF, "status": status}
+    connection.execute(insert(runs).values(**row, slot=DEMO_AS_OF.date()))
+    with pytest.raises(Mistake, match="runs has rows") if refused else nullcontext():
+        make(connection, 7)
+    assert counted(connection, "SELECT count(*) FROM accounts") == (0 if refused else 7)
 
 
 @pytest.mark.parametrize("accounts", [0, -1, 10_000_000])

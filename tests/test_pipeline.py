@@ -301,13 +301,18 @@ def test_each_csm_gets_one_digest_and_cs_ops_one_summary(company: Engine) -> Non
     assert digest.payload["departures"] == [
         {
             "account_id": "B1",
+            "name": None,
             "from_band": "low",
             "to_band": "tech",
             "value": 50,
+            "renewal_on": None,
+            "champion": None,
+            "last_engaged_at": None,
             "reason": "Demoted from low to tech: its value of $50 is under $100.",
             "why": "band_change",
             "owner_reason": "the pool serves tech",
             "to_owner_id": None,
+            "to_owner_name": None,
         }
     ]
     assert [one["account_id"] for one in digest.payload["arrivals"]] == ["B3"]
@@ -437,13 +442,14 @@ def test_a_blocked_run_moves_nothing_and_is_in_the_ledger(company: Engine) -> No
     guarded = policy(GUARDED.format(at_least=0))
     with company.begin() as connection:
         connection.execute(update(accounts).where(accounts.c.account_id == "B1").values(arr=50))
-    before = contents(company, *EFFECT)
+    before, told = contents(company, coverage, band_history, owner_history), count(company, outbox)
     assert run(company, guarded, weeks=1, dry_run=True).status == "blocked"
+    assert count(company, outbox) == told
     with capture_logs() as logs:
         result = run(company, guarded, weeks=1, kind="scheduled", slot=date(2026, 3, 9))
     assert (result.status, [one.guard for one in result.plan.tripped]) == ("blocked", ["moved_accounts"])
     assert [(one["event"], one["guards"]) for one in logs] == [("run.blocked", ["moved_accounts"])]
-    assert contents(company, *EFFECT) == before
+    assert contents(company, coverage, band_history, owner_history) == before
     with company.connect() as connection:
         row = connection.execute(select(ledger).where(ledger.c.run_id == result.run_id)).one()
     assert (row.status, row.plan_sha, row.policy_sha) == ("blocked", result.plan.sha256, guarded.sha256)

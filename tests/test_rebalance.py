@@ -14,7 +14,6 @@ from app.rebalance import Balance
 from app.tables import coverage, owner_history, runs
 from tests.small_company import (
     AS_OF,
-    EFFECT,
     NO_GUARDS,
     WEEK,
     add_account,
@@ -168,10 +167,10 @@ def test_a_dry_run_of_it_writes_nothing(uneven: Engine) -> None:
 
 
 def test_a_guard_stops_it_and_nothing_moves(uneven: Engine) -> None:
-    before = contents(uneven, *EFFECT)
+    before = contents(uneven, coverage, owner_history)
     strict = NO_GUARDS.replace("csm_book = false", "csm_book = { share = 0.1 }")
     assert rebalanced(uneven, guards=strict).status == "blocked"
-    assert contents(uneven, *EFFECT) == before
+    assert contents(uneven, coverage, owner_history) == before
 
 
 def test_the_weekly_run_after_it_changes_nothing_and_every_invariant_holds(database: Engine) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import typer
 
-from app.cli import db, demo, doctor, explain, history, load, pins, policy, rebalance, recompute
+from app.cli import db, demo, doctor, explain, history, load, outbox, pins, policy, rebalance, recompute, settings
 from app.cli.options import Verbose
 from app.errors import BandshiftError
 from app.figures import printable
@@ -43,8 +43,10 @@ app.command(short_help="Pin an account to a band or an owner, for a while.")(pin
 app.command(short_help="Take an account's pin back.")(pins.unpin)
 app.command(short_help="List the pins, and which of them have lapsed.")(pins.pins)
 app.command()(doctor.doctor)
+app.command(short_help="Show the settings in force, secrets masked, and where each is from.")(settings.settings)
 app.command(short_help="Fill an empty database with a sample company.")(demo.demo)
 app.add_typer(policy.app, name="policy")
+app.add_typer(outbox.app, name="outbox")
 app.add_typer(db.app, name="db")
 
 

@@ -46,14 +46,14 @@ class _Console(Console):
 
 
 class Page:
-    """Writes to `out`: 80 columns wide, or as wide as the terminal or COLUMNS says, but no wider than 120."""
+    """Writes to `out`: `width` columns wide or, without it, 80 or as the terminal or COLUMNS says, but at most 120."""
 
-    def __init__(self, out: IO[str]) -> None:
+    def __init__(self, out: IO[str], *, width: int | None = None) -> None:
         self._begun = False
         self._console = _Console(file=out, highlight=False, markup=False, emoji=False, soft_wrap=True)
         columns = os.environ.get("COLUMNS", "")
         told = int(columns) if columns.isdigit() else 0
-        self.width = min(told or (self._console.width if out.isatty() else _WIDTH), _WIDEST)
+        self.width = width or min(told or (self._console.width if out.isatty() else _WIDTH), _WIDEST)
 
     def line(self, text: str = "", style: str | None = None) -> None:
         """One line as it is."""

@@ -1,0 +1,119 @@
+"""`python -m app.worker`: looks at the ledger when it starts and every few minutes, and does what is due.
+
+APScheduler wakes it and knows nothing of slots: its jobs are in memory, and a wake-up that comes late still counts.
+The ledger decides, so that any number of workers may run. No tick ends the worker, whatever goes wrong in it; a
+database that is away is waited for. SIGTERM and SIGINT end it: the run under way comes to its end, nothing new begins.
+"""
+
+import logging
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from threading import Event
+
+import structlog
+from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.triggers.interval import IntervalTrigger
+from sqlalchemy import Engine
+
+from app.database import open_engine
+from app.errors import BandshiftError, DatabaseUnavailable
+from app.logs import configure_logs
+from app.migrate import require_current
+from app.policy.read import load_policy
+from app.settings import Settings, load_settings
+from app.slots import require_policy, run_due
+from app.tick import follow_up, step
+
+Clock = Callable[[], datetime]
+
+LONGEST_PAUSE_S = 60
+"""Between two attempts to reach a database that was away when the worker started."""
+
+log = structlog.get_logger()
+
+
+def main() -> None:
+    """The worker worked until it was told to stop; what keeps it from working at all is its exit code."""
+    configure_logs(level=logging.INFO)
+    stopping = Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: _stop(stopping))
+    try:
+        work(load_settings(), stopping, clock=partial(datetime.now, UTC))
+    except BandshiftError as error:
+        log.error("worker.refused", error=str(error))  # noqa: TRY400 - it was foreseen
+        sys.exit(error.exit_code)
+
+
+def work(settings: Settings, stopping: Event, *, clock: Clock) -> None:
+    """Ticks were made until `stopping`, and the last has come to its end.
+
+    Raises Mistake at once, rather than at each tick, when settings, schema or a first policy are not fit to work with.
+    """
+    read = partial(load_policy, settings.policy)
+    with ExitStack() as stack:
+        engine = _reach(settings, stack, stopping)
+        if engine is None:
+            return
+        require_policy(engine, read)
+        scheduler = BackgroundScheduler(
+            timezone=UTC,  # otherwise that of the machine
+            job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
+        )
+        scheduler.add_job(
+            partial(tick, engine, settings, stopping, clock=clock),
+            IntervalTrigger(minutes=settings.worker.tick_minutes, timezone=UTC),
+            next_run_time=datetime.now(UTC),
+        )
+        log.info("worker.started", tick_minutes=settings.worker.tick_minutes)
+        scheduler.start()
+        stopping.wait()
+        log.info("worker.stopping")
+        scheduler.shutdown(wait=True)
+    log.info("worker.stopped")
+
+
+def tick(engine: Engine, settings: Settings, stopping: Event, *, clock: Clock) -> None:
+    """What was due was done, as far as it could be; what could not is in the log and, of a run, in the ledger."""
+    if stopping.is_set() or not step("schema", lambda: _check(engine)):
+        return
+    read = partial(load_policy, settings.policy)
+    stop = stopping.is_set
+    step("slots", lambda: run_due(engine, read, settings.worker, clock(), stop=stop))
+    now = clock()
+    deadline = now + timedelta(minutes=settings.worker.tick_minutes)
+    follow_up(engine, settings, now, deadline=deadline, stop=stop)
+
+
+def _check(engine: Engine) -> None:
+    """The schema is still the one that this version knows: somebody may have migrated since the start."""
+    with engine.connect() as connection:
+        require_current(connection)
+
+
+def _reach(settings: Settings, stack: ExitStack, stopping: Event) -> Engine | None:
+    """An engine on the settings' database, closed with the stack; None if the worker is told to stop before."""
+    pause_s = 1
+    while True:
+        try:
+            return stack.enter_context(open_engine(settings))
+        except DatabaseUnavailable as error:
+            log.warning("database.unavailable", error=str(error), again_in_s=pause_s)
+        if stopping.wait(pause_s):
+            return None
+        pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+
+
+def _stop(stopping: Event) -> None:
+    """The worker stops when it has done what it is doing; told again, it stops at once."""
+    stopping.set()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
+
+
+if __name__ == "__main__":
+    main()
