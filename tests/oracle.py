@@ -9,12 +9,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
-from typing import Literal
+from typing import Any, Literal
 
 from app.policy.model import Policy
 from tests.oracle_expressions import Value, is_true
-from tests.oracle_families import Own, roots, together
 from tests.oracle_facts import WEEK, Case, Entry, Kept, earned_band, floors_of, value_of, value_ranks
+from tests.oracle_families import Own, roots, together
 from tests.oracle_rows import Account, Coverage, Pin, Signal
 from tests.oracle_rules import SIX_DAYS, Judge, Reads, Ruling, what_is_read
 
@@ -38,7 +38,7 @@ class Expected:
     value: Decimal | None = None
     arr: Decimal | None = None
     weeks: int | None = None
-    facts: Mapping[str, Value] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
     rules: Mapping[str, str] = field(default_factory=dict)
     after: Coverage | None = None
     owner_id: str | None = None

@@ -84,7 +84,9 @@ def roots(accounts: Iterable[Account]) -> dict[str, str]:
     return found
 
 
-def together(policy: Policy, as_of: datetime, everybody: Mapping[str, Own], family_of: Mapping[str, str]) -> "list[Expected]":
+def together(
+    policy: Policy, as_of: datetime, everybody: Mapping[str, Own], family_of: Mapping[str, str]
+) -> "list[Expected]":
     """The decisions of these active accounts, by account id in no order, with their families in them."""
     members: dict[str, list[Own]] = defaultdict(list)
     for account_id, own in sorted(everybody.items()):
@@ -106,7 +108,8 @@ class _Member:
         self.rank = {band.name: band.rank for band in policy.bands}
         # The page says "the first account by id that has it on its merits".
         self.highest = max(family, key=lambda one: self.rank[one.merits])
-        prints = sorted(f"{one.account.account_id} {one.fingerprint}" for one in family)
+        # "of everybody's id, fingerprint and pin"
+        prints = sorted(f"{one.account.account_id} {one.fingerprint} {one.pinned}" for one in family)
         self.remembered = own.fingerprint + BEHIND + repr(prints)
 
     def decision(self) -> "Expected | None":
@@ -153,10 +156,11 @@ class _Member:
         present, covered = self._present(), self.own.coverage
         if self.own.moves and own is not None and own.rule == "entry":
             return self._lifted(own, own.move, level, FAMILY)
-        assert present is not None and covered is not None
+        assert present is not None
+        assert covered is not None
         if self.rank[level] > self.rank[present]:
             return self._lifted(own, "intervene", level, FAMILY)
-        assert own is not None and self.own.moves, "else it stands where it is"
+        assert own is not None, "else it stands where it is"
         if self.rank[level] < self.rank[present]:
             return self._lifted(own, own.move, level, own.rule)
         if covered.intervention == FAMILY:
@@ -169,9 +173,7 @@ class _Member:
         assert counted is not None
         if counted == self.own.coverage:
             return None
-        return replace(
-            own, outcome="state", move="", to_band=counted.band, rule="", facts={}, weeks=None, against=None, after=counted
-        )
+        return replace(self.own.bare, outcome="state", rules=own.rules, after=counted)
 
     def _lifted(self, own: "Expected | None", move: str, level: str, rule: str) -> "Expected":
         """ "What is left behind is what the own decision leaves, and then [...]" """

@@ -84,12 +84,14 @@ def stored(connection: Connection, world: World) -> World:
     return world
 
 
+@pytest.mark.parametrize("families", get_args(Families))
 @pytest.mark.parametrize("policy", ["default", "gitlab-2026", "gitlab-fy21", "posthog-2026"])
 def test_the_published_policies_decide_the_sample_company_as_the_oracle_does(
-    connection: Connection, policy: str
+    connection: Connection, policy: str, families: Families
 ) -> None:
     fill(connection, accounts=1000, seed=DEMO_SEED, as_of=DEMO_AS_OF)
     read = default_policy() if policy == "default" else load_policy(Path("policies", f"{policy}.toml"))
+    read = replace(read, owners=replace(read.owners, families=families))
     world = read_world(connection, read, DEMO_AS_OF)
     compare_two_runs(connection, world, seeded(policy), policy)
 

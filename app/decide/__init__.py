@@ -52,7 +52,7 @@ def whole_book(ask: Question) -> Rows:
 
 
 def is_candidate(ask: Question, rows: Rows, unknown: frozenset[str] = frozenset()) -> ColumnElement[bool]:
-    """Whether the account may have something to report; where families stand together, or be what its family goes by."""
+    """Whether the account may have something to report, or where families stand together has one to go by it."""
     alone = judge.is_candidate(ask, rows, unknown)
     return or_(alone, rows["family"].is_not(None)) if ask.families else alone
 

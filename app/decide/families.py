@@ -16,6 +16,7 @@ from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
+    Connection,
     Integer,
     Select,
     Text,
@@ -36,10 +37,19 @@ from sqlalchemy.dialects.postgresql import JSONB, array
 from app.decide import outcome
 from app.decide.book import Question, fingerprint
 from app.decide.layers import Rows
+from app.decide.sources import LIVE
 from app.families import select_kin
 from app.policy.model import FAMILY, ITS_FAMILY
 
 Column = ColumnElement[Any]
+
+
+def read_kin(connection: Connection, account_id: str) -> list[str]:
+    """The ids of the account's whole family, its own among them; its own alone without one."""
+    kin = select_kin(LIVE.accounts).cte("kin")
+    root = select(kin.c.family).where(kin.c.account_id == account_id).scalar_subquery()
+    found = connection.execute(select(kin.c.account_id).where(kin.c.family == root).order_by(kin.c.account_id))
+    return list(found.scalars()) or [account_id]
 
 
 def named(ask: Question, book: Rows) -> Rows:
@@ -83,12 +93,12 @@ def merits(ask: Question, rows: Rows) -> list[Column]:
 def relatives(rows: Rows) -> list[Column]:
     """What the family comes to; an account without one is its own."""
     whose = func.coalesce(rows["family"], rows["account_id"])
-    first = {"partition_by": whose, "order_by": (rows["merits"].desc().nulls_last(), rows["account_id"])}
+    order = (rows["merits"].desc().nulls_last(), rows["account_id"])
     # A sum, in whatever order: to hash a text of everybody's would cost each member as much as the family is large.
-    one = func.hashtextextended(rows["account_id"] + " " + rows["print"], 0)
+    one = func.hashtextextended(func.concat_ws(" ", rows["account_id"], rows["print"], rows["pin_rank"]), 0)
     return [
-        func.first_value(rows["merits"]).over(**first).label("family_rank"),
-        func.first_value(rows["account_id"]).over(**first).label("family_by"),
+        func.first_value(rows["merits"]).over(partition_by=whose, order_by=order).label("family_rank"),
+        func.first_value(rows["account_id"]).over(partition_by=whose, order_by=order).label("family_by"),
         cast(func.sum(one).over(partition_by=whose), Text).label("family_print"),
         func.max(rows["newest_signal_at"]).over(partition_by=whose).label("family_signal_at"),
     ]

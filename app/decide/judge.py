@@ -165,7 +165,8 @@ def _by_name(name: Column, rules: Sequence[Rule], lens: Lens) -> Column:
 def _nothing_new(ask: Question, rows: Rows) -> Column:
     newer = func.coalesce(rows["newest_signal_at"] > rows["band_since"], false())
     return case(
-        (rows["fell_with"].is_not(None), and_(not_(newer), own_print(ask, rows) == fingerprint(ask, rows))), else_=false()
+        (rows["fell_with"].is_not(None), and_(not_(newer), own_print(ask, rows) == fingerprint(ask, rows))),
+        else_=false(),
     )
 
 
