@@ -272,7 +272,7 @@ def test_who_rose_and_fell_with_its_family_rises_again_only_when_something_is_ne
     assert in_high[0] == set()
     assert in_high[1] == in_high[5] == {"P", "Q", "C"}
     assert in_high[6] == in_high[15] == set()
-    # Q was in high for its family's sake, so it has risen and fallen; nothing that is known says that this time differs.
+    # Q was in high for its family's sake, so it has risen and fallen; nothing that is known is new to it.
     assert in_high[16] == in_high[17] == set()
     change(database, "C", seats=5)
     assert _in_high(database, 18) == set(), "no condition of the policy reads seats"
