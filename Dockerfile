@@ -38,7 +38,8 @@ RUN /opt/bandshift/bin/python -m compileall -q --invalidation-mode unchecked-has
 
 FROM ${PYTHON_IMAGE}
 COPY --from=build /image/ /
-ENV PATH=/opt/bandshift/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOME=/tmp
+# Nothing here multiplies matrices: without the last, each process would start a thread for each core of its host.
+ENV PATH=/opt/bandshift/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOME=/tmp OPENBLAS_NUM_THREADS=1
 # A number, so that a cluster can tell that it is not root. It owns nothing in the image and needs no line in passwd.
 USER 10001:10001
 WORKDIR /tmp

@@ -323,5 +323,5 @@ def _tell(connection: Connection, plan: Plan, policy: Policy, run_id: UUID) -> N
     digests = select_digests(planned, policy, run_id, plan.as_of)
     connection.execute(insert(outbox).from_select([column.name for column in digests.selected_columns], digests))
     if plan.changes:
-        names = read_names(connection, named_in(plan, policy), ())
+        names = read_names(connection, *named_in(plan, policy))
         connection.execute(insert(outbox), [summary(plan, policy, run_id, names)])

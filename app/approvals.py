@@ -34,8 +34,9 @@ from app.errors import Mistake, StalePlan
 from app.figures import counted, printable
 from app.guards import Findings, judge
 from app.kept import read_kept
-from app.pipeline import ANSWER_WITHIN, RunResult, Status, make_plan, make_rebalance
+from app.pipeline import ANSWER_WITHIN, RunResult, Status
 from app.plan import Decision, OwnerChange, Plan, Verdict
+from app.planning import make_plan, make_rebalance
 from app.policy.model import Policy
 from app.rebalance import read_movable
 from app.roster import read_roster, unserved
@@ -154,7 +155,7 @@ class _Approval:
         """The run may be approved, and nobody else can answer it until this transaction ends."""
         self.admit(connection, lock=True)
 
-    def plan(self, connection: Connection, policy: Policy, as_of: datetime) -> Plan:
+    def plan(self, connection: Connection, policy: Policy, as_of: datetime, beside: Sequence[Connection] = ()) -> Plan:
         """What of the approved plan follows from today's facts, guards included; raises StalePlan if nothing does."""
         stopped = tuple(lineage(connection, self.stopped))
         of_owners = stopped[-1].kind == "rebalance"
@@ -163,7 +164,7 @@ class _Approval:
         if of_owners:
             fresh = make_rebalance(connection, policy, as_of, max_moves=0)
         else:
-            fresh = make_plan(connection, policy, as_of)
+            fresh = make_plan(connection, policy, as_of, beside)
         roster = read_roster(connection, policy, as_of)
         claims = roster.unsettled
         if of_owners:

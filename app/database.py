@@ -6,6 +6,7 @@ and a URL that cannot be read is not passed on at all, for nobody knows where it
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 from urllib.parse import quote, quote_plus, unquote, unquote_plus
 
@@ -25,7 +26,7 @@ _SESSION = """
            set_config('jit', 'off', false)
 """
 _NOTICE_A_LOST_CLIENT = (
-    "SELECT set_config(name, '2s', false) FROM pg_catalog.pg_settings WHERE name = 'client_connection_check_interval'"
+    "SELECT set_config(name, '1s', false) FROM pg_catalog.pg_settings WHERE name = 'client_connection_check_interval'"
 )
 
 
@@ -50,7 +51,16 @@ def parse_url(secret: Any) -> URL:
         url = None
     if url is None:  # outside of the handler, so that its error, which may quote the URL, is not told as well
         raise Mistake(f"DATABASE_URL cannot be read: {_EXPECTED}")
+    if not url.query.keys() <= _options():
+        # Its name may be the end of a password with a bare ? in it.
+        raise Mistake(f"DATABASE_URL has an option after its ? that PostgreSQL does not know: {_EXPECTED}")
     return url
+
+
+@cache
+def _options() -> frozenset[str]:
+    """The options that a connection may have."""
+    return frozenset(option.keyword.decode() for option in psycopg.pq.Conninfo.get_defaults())
 
 
 _EXPECTED = "postgresql://user:password@host:5432/database is expected, special characters percent-encoded"

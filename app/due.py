@@ -22,18 +22,21 @@ ON_TIME = timedelta(hours=1)
 """A slot that is run so soon after it fell due is not late: its worker was starting, or its timer is not exact."""
 
 LONGEST_PAUSE = timedelta(hours=6)
-"""Between two tries of a slot, unless the first pause is longer already."""
+"""From one try of a slot to the next, unless the first pause is longer already."""
+
+SLACK = timedelta(minutes=1)
+"""Taken off a pause, so that a look which comes as often as the pause is long does not miss it by a moment."""
 
 
 @dataclass(frozen=True, slots=True)
 class SlotRow:
-    """What a row of the ledger says of its slot. `ended_at` is when it was written or its run ended."""
+    """What a row of the ledger says of its slot. `started_at` is when its run set out, or the row was written."""
 
     slot: date
     status: str
     answer: str | None
     policy_sha: str | None
-    ended_at: datetime
+    started_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +197,7 @@ class _Reading:
     def _turn(self, slot: date) -> Turn:
         fell_due = slot_instant(slot, self.calendar)
         tries = self.tries(slot)
-        failures = [row.ended_at for row in self.rows.get(slot, ()) if row.status == "failed"]
+        failures = [row.started_at for row in self.rows.get(slot, ()) if row.status == "failed"]
         # Facts are read as they are now, except where the next slot is caught up with at once: weeks would count as
         # one (`confirm_weeks`) if both were of the same day.
         as_of = self.now if slot == self.newest else fell_due
@@ -206,10 +209,10 @@ class _Reading:
 
 
 def _pause(tries: int, worker: Worker) -> timedelta:
-    """How long to wait after so many tries in vain."""
+    """From the start of the last try to that of the next, after so many in vain."""
     first = timedelta(minutes=worker.retry_minutes)
     doubled = 1 << min(tries - 1, 16)
-    return min(first * doubled, max(first, LONGEST_PAUSE))
+    return min(first * doubled, max(first, LONGEST_PAUSE)) - SLACK
 
 
 def _told(instant: datetime) -> str:

@@ -14,8 +14,8 @@ from app.circumstances import completed
 from app.decide.reading import Judgement, read_judgement
 from app.history import Standing, read_standing
 from app.owners import Claim, Csm, why_not
-from app.pipeline import make_plan
 from app.plan import OwnerChange, Waiting
+from app.planning import make_plan
 from app.policy.model import Policy
 from app.report.names import Names, read_names
 from app.roster import Roster, claims, read_roster, select_owned

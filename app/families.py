@@ -17,11 +17,11 @@ DEEPEST = 50
 def select_members() -> Select[Any]:
     """The active accounts that have a family, with its root and their present owner."""
     kin = select_kin(accounts).subquery("kin")
+    owned = select(coverage.c.account_id, coverage.c.owner_id).where(coverage.c.owner_id.is_not(None)).subquery("owned")
     return (
-        select(kin.c.account_id, kin.c.family, coverage.c.owner_id)
-        .join(accounts, accounts.c.account_id == kin.c.account_id)
-        .outerjoin(coverage, coverage.c.account_id == kin.c.account_id)
-        .where(accounts.c.status == "active")
+        select(kin.c.account_id, kin.c.family, owned.c.owner_id)
+        .outerjoin(owned, owned.c.account_id == kin.c.account_id)
+        .where(kin.c.active)
     )
 
 
@@ -34,21 +34,29 @@ def select_kin(of: FromClause) -> Select[Any]:
     above = links.alias("above")
     has_parent = select(above.c.account_id).where(above.c.account_id == links.c.parent_id).exists()
     roots = select(
-        links.c.parent_id.label("account_id"), links.c.parent_id.label("family"), literal(0, Integer).label("depth")
+        links.c.parent_id.label("account_id"),
+        links.c.parent_id.label("family"),
+        links.c.parent_active.label("active"),
+        literal(0, Integer).label("depth"),
     ).where(~has_parent)
     member = roots.distinct().cte("member", recursive=True)
-    below = select(links.c.account_id, member.c.family, member.c.depth + 1).join(
+    below = select(links.c.account_id, member.c.family, links.c.active, member.c.depth + 1).join(
         member, member.c.account_id == links.c.parent_id
     )
     member = member.union_all(below.where(member.c.depth < DEEPEST))
-    return select(member.c.account_id, member.c.family)
+    return select(member.c.account_id, member.c.family, member.c.active)
 
 
 def _select_links(of: FromClause) -> Select[Any]:
     """Who has a known parent, and neither of the two stands alone."""
     child, parent = of.alias("child"), of.alias("parent")
     return (
-        select(child.c.account_id, child.c.parent_id)
+        select(
+            child.c.account_id,
+            child.c.parent_id,
+            (child.c.status == "active").label("active"),
+            (parent.c.status == "active").label("parent_active"),
+        )
         .join(parent, parent.c.account_id == child.c.parent_id)
         .where(child.c.parent_id.is_not(None), child.c.parent_id != child.c.account_id)
         .where(child.c.standalone.is_not(True), parent.c.standalone.is_not(True))

@@ -17,7 +17,6 @@ from sqlalchemy import (
     ColumnElement,
     FromClause,
     Numeric,
-    Select,
     Text,
     and_,
     any_,
@@ -30,19 +29,15 @@ from sqlalchemy import (
     or_,
     select,
     true,
-    union,
-    union_all,
 )
 
-from app.messages import DIGEST, SUMMARY
+from app.offenders import Offenders, all_of, beside, number, offender, or_none, per_run
+from app.owed import messages_amiss
 from app.policy.model import Policy
-from app.tables import Instant, accounts, band_history, coverage, csms, outbox, owner_history, pins, runs
+from app.tables import Instant, accounts, band_history, coverage, csms, owner_history, pins, runs
 
 IN_EFFECT = ("applied", "nothing")
 _BY_THE_RULES = ("band_change", "departure", "waitlist", "rebalance")
-
-Offenders = Select[str, str]
-"""A statement of two columns: the `id` of something that breaks an invariant, and `what` is wrong with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +85,7 @@ def invariants(last: LastRun | None) -> tuple[Invariant, ...]:
 def slots_run_twice() -> Offenders:
     """I1."""
     return (
-        _offender(cast(runs.c.slot, Text), "has ", cast(func.count(), Text), " runs that took effect")
+        offender(cast(runs.c.slot, Text), "has ", cast(func.count(), Text), " runs that took effect")
         .where(runs.c.status.in_(IN_EFFECT), runs.c.slot.is_not(None))
         .group_by(runs.c.slot)
         .having(func.count() > 1)
@@ -102,7 +97,7 @@ def bands_unlike_history() -> Offenders:
     last = _last(band_history, band_history.c.to_band)
     account = func.coalesce(coverage.c.account_id, last.c.account_id)
     return (
-        _offender(account, "is in ", _or_none(coverage.c.band), " and its history ends in ", _or_none(last.c.to))
+        offender(account, "is in ", or_none(coverage.c.band), " and its history ends in ", or_none(last.c.to))
         .select_from(coverage.join(last, last.c.account_id == coverage.c.account_id, full=True))
         .where(coverage.c.band.is_distinct_from(last.c.to))
     )
@@ -110,7 +105,7 @@ def bands_unlike_history() -> Offenders:
 
 def gaps_in_histories() -> Offenders:
     """I3."""
-    return _all_of(
+    return all_of(
         _gaps(band_history, band_history.c.from_band, band_history.c.to_band),
         _gaps(owner_history, owner_history.c.from_owner_id, owner_history.c.to_owner_id),
     )
@@ -121,7 +116,7 @@ def owners_unlike_history() -> Offenders:
     last = _last(owner_history, owner_history.c.to_owner_id)
     account = func.coalesce(coverage.c.account_id, last.c.account_id)
     standing = (
-        _offender(account, "belongs to ", _or_none(coverage.c.owner_id), ", its history says ", _or_none(last.c.to))
+        offender(account, "belongs to ", or_none(coverage.c.owner_id), ", its history says ", or_none(last.c.to))
         .select_from(coverage.join(last, last.c.account_id == coverage.c.account_id, full=True))
         .where(coverage.c.owner_id.is_distinct_from(last.c.to))
     )
@@ -135,10 +130,10 @@ def owners_unlike_history() -> Offenders:
         )
         .exists()
     )
-    untold = _offender(band_history.c.account_id, "changed owner in run ", _of_run(band_history), " untold").where(
+    untold = offender(band_history.c.account_id, "changed owner in run ", _of_run(band_history), " untold").where(
         band_history.c.from_owner_id.is_distinct_from(band_history.c.to_owner_id), not_(told)
     )
-    return _all_of(standing, untold)
+    return all_of(standing, untold)
 
 
 def books_too_full(last: LastRun) -> Offenders:
@@ -157,7 +152,7 @@ def books_too_full(last: LastRun) -> Offenders:
     )
     most = func.coalesce(csms.c.max_accounts, _book_size(last.policy))
     return (
-        _offender(held.c.owner_id, "has ", cast(held.c.accounts, Text), " accounts of at most ", cast(most, Text))
+        offender(held.c.owner_id, "has ", cast(held.c.accounts, Text), " accounts of at most ", cast(most, Text))
         .select_from(held.join(csms, csms.c.csm_id == held.c.owner_id))
         .where(held.c.accounts > most, given)
     )
@@ -174,7 +169,7 @@ def accounts_served_wrongly(last: LastRun) -> Offenders:
         (and_(named, owned, waits), "has an owner and waits for one"),
         (and_(named, not_(owned), not_(waits)), "has no owner and waits for none"),
     )
-    return _offender(coverage.c.account_id, "in ", coverage.c.band, " ", wrong).where(wrong.is_not(None))
+    return offender(coverage.c.account_id, "in ", coverage.c.band, " ", wrong).where(wrong.is_not(None))
 
 
 def pins_disobeyed(last: LastRun) -> Offenders:
@@ -185,8 +180,8 @@ def pins_disobeyed(last: LastRun) -> Offenders:
     can_own = select(csms.c.csm_id).where(csms.c.csm_id == pins.c.owner_id, csms.c.active).exists()
     with_owner = or_(pins.c.owner_id.is_(None), not_(named), not_(can_own), pins.c.owner_id == coverage.c.owner_id)
     return (
-        _offender(
-            pins.c.account_id, "is in ", coverage.c.band, " with ", _or_none(coverage.c.owner_id),
+        offender(
+            pins.c.account_id, "is in ", coverage.c.band, " with ", or_none(coverage.c.owner_id),
             ", pinned to ", func.concat_ws(" and ", pins.c.band, pins.c.owner_id),
         )
         .select_from(pins.join(coverage, coverage.c.account_id == pins.c.account_id).join(
@@ -203,59 +198,7 @@ def pins_disobeyed(last: LastRun) -> Offenders:
 
 def runs_miscounted() -> Offenders:
     """I8: a run that did not take effect has no rows at all."""
-    return _all_of(_miscounted(band_history, "moves"), _miscounted(owner_history, "owner_changes"))
-
-
-def messages_amiss() -> Offenders:
-    """I9: each run that changed anything left one summary, and one digest for each CSM whose book changed."""
-    told = _per_run(outbox.c.run_id, outbox.c.topic == SUMMARY, "told")
-    moved, handed = _per_run(band_history.c.run_id, true(), "moved"), _per_run(owner_history.c.run_id, true(), "handed")
-    changed = or_(moved.c.rows.is_not(None), handed.c.rows.is_not(None))
-    summaries = (
-        _offender(cast(runs.c.run_id, Text), "has ", _number(told.c.rows), " summaries to send")
-        .select_from(_beside(told, moved, handed))
-        .where(runs.c.status.in_(IN_EFFECT), runs.c.kind != "import")
-        .where(func.coalesce(told.c.rows, 0) != case((changed, 1), else_=0))
-    )
-    ours = select(runs.c.run_id).where(runs.c.kind == "import")
-    concerned = union(*(
-        select(owner_history.c.run_id, csm_id.label("csm_id"))
-        .where(csm_id.is_not(None), owner_history.c.run_id.not_in(ours))
-        for csm_id in (owner_history.c.from_owner_id, owner_history.c.to_owner_id)
-    )).subquery("concerned")  # fmt: skip
-    digest = select(outbox.c.run_id, outbox.c.recipient).where(outbox.c.topic == DIGEST).distinct().subquery("digest")
-    same = and_(digest.c.run_id == concerned.c.run_id, digest.c.recipient == concerned.c.csm_id)
-    missing = case((digest.c.run_id.is_(None), "has no digest for "), else_="has a digest too many for ")
-    digests = (
-        _offender(
-            cast(func.coalesce(concerned.c.run_id, digest.c.run_id), Text),
-            missing,
-            func.coalesce(concerned.c.csm_id, digest.c.recipient),
-        )
-        .select_from(concerned.join(digest, same, full=True))
-        .where(or_(digest.c.run_id.is_(None), concerned.c.run_id.is_(None)))
-    )
-    return _all_of(summaries, digests)
-
-
-def _offender(id_: ColumnElement[Any], *what: ColumnElement[Any] | str) -> Offenders:
-    """The start of a statement that yields offenders; `what` is put together of texts, none of them NULL."""
-    parts = [literal(part, Text) if isinstance(part, str) else part for part in what]
-    return select(cast(id_, Text).label("id"), func.concat(*parts, type_=Text).label("what"))
-
-
-def _all_of(*offenders: Offenders) -> Offenders:
-    """All offenders of several statements."""
-    both = union_all(*offenders).subquery("both")
-    return select(both.c.id, both.c.what)
-
-
-def _or_none(name: ColumnElement[Any]) -> ColumnElement[Any]:
-    return func.coalesce(name, "none")
-
-
-def _number(count: ColumnElement[Any]) -> ColumnElement[Any]:
-    return cast(func.coalesce(count, 0), Text)
+    return all_of(_miscounted(band_history, "moves"), _miscounted(owner_history, "owner_changes"))
 
 
 def _of_run(history: Any) -> ColumnElement[Any]:
@@ -293,36 +236,25 @@ def _gaps(history: Any, before: ColumnElement[Any], after: ColumnElement[Any]) -
     )
     said = (
         " went from ",
-        _or_none(rows.c.before),
+        or_none(rows.c.before),
         " in run ",
         rows.c.run_id,
         " but was with or in ",
-        _or_none(rows.c.came_from),
+        or_none(rows.c.came_from),
     )
-    return _offender(rows.c.account_id, *said).where(rows.c.before.is_distinct_from(rows.c.came_from))
+    return offender(rows.c.account_id, *said).where(rows.c.before.is_distinct_from(rows.c.came_from))
 
 
 def _miscounted(history: Any, key: str) -> Offenders:
-    found = _per_run(history.c.run_id, true(), "found")
+    found = per_run(history.c.run_id, true(), "found")
     counted = case(
         (runs.c.status.in_(IN_EFFECT), cast(runs.c.counts[key].astext, BigInteger)), else_=literal(0, BigInteger)
     )
     return (
-        _offender(cast(runs.c.run_id, Text), "counted ", _number(counted), f" {key} and has ", _number(found.c.rows))
-        .select_from(_beside(found))
+        offender(cast(runs.c.run_id, Text), "counted ", number(counted), f" {key} and has ", number(found.c.rows))
+        .select_from(beside(found))
         .where(func.coalesce(found.c.rows, 0) != counted)
     )
-
-
-def _per_run(run_id: ColumnElement[Any], where: ColumnElement[bool], name: str) -> FromClause:
-    return select(run_id.label("run_id"), func.count().label("rows")).where(where).group_by(run_id).subquery(name)
-
-
-def _beside(*per_run: FromClause) -> FromClause:
-    joined: FromClause = runs
-    for rows in per_run:
-        joined = joined.outerjoin(rows, rows.c.run_id == runs.c.run_id)
-    return joined
 
 
 def _texts(names: list[str]) -> ColumnElement[Any]:

@@ -8,7 +8,7 @@ failure is written to the ledger in one of its own.
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from time import monotonic
@@ -17,29 +17,23 @@ from uuid import UUID
 
 import psycopg
 import structlog
-from sqlalchemy import Connection, Engine, func, insert, literal, select
+from sqlalchemy import Connection, Engine, insert
 from sqlalchemy.exc import DBAPIError
 
 from app import messages, runs
 from app.apply import apply
-from app.circumstances import completed
-from app.decide import check_columns, decide, take_census
 from app.errors import Busy, StalePlan
-from app.feeds import read_feeds
-from app.guards import Findings, judge
 from app.kept import keep
-from app.owners import assign
-from app.pins import read_lapsed
-from app.plan import Plan, sharing_texts
+from app.plan import Plan
+from app.planning import Planner, make_plan, make_rebalance
 from app.policy.model import Policy
-from app.rebalance import Balance, read_movable
+from app.readers import beside
 from app.report.summary import counts
-from app.roster import claims, read_roster, unserved
 from app.runs import Kind, Run, SlotDone
 from app.tables import outbox
+from app.tracing import span
 
 Status = Literal["planned", "applied", "nothing", "blocked"]
-Planner = Callable[[Connection, Policy, datetime], Plan]
 Hook = Callable[[Connection], None]
 FailureHook = Callable[[Connection, BaseException], None]
 
@@ -47,11 +41,6 @@ ANSWER_WITHIN = timedelta(hours=120)
 """How long a run that a guard stopped can be approved, unless the settings say otherwise."""
 
 log = structlog.get_logger()
-
-_SETTINGS = {"work_mem": "128MB", "hash_mem_multiplier": "2", "lock_timeout": "60s"}
-"""Of a run's transaction. Its few statements pass over whole tables, and spilling to disk is what would be slow; a
-row that somebody else holds on to fails the run instead of hanging it.
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,72 +54,6 @@ class RunResult:
     run_id: UUID | None
     status: Status
     lapses_at: datetime | None = None
-
-
-def make_plan(connection: Connection, policy: Policy, as_of: datetime) -> Plan:
-    """The plan of a run at `as_of`, guards included, as the connection's transaction sees the tables.
-
-    Raises Mistake when the policy does not fit the live columns.
-    """
-    connection.execute(
-        select(*(func.set_config(name, value, literal(value=True)) for name, value in _SETTINGS.items()))
-    )
-    check_columns(connection)
-    census = take_census(connection, policy, as_of)
-    decisions = tuple(sharing_texts(decide(connection, policy, as_of)))
-    roster = read_roster(connection, policy, as_of)
-    pooled = frozenset(band.name for band in policy.bands if band.pooled)
-    owners = assign(pooled, roster.csms, completed(connection, policy, as_of, claims(decisions, roster)), as_of)
-    plan = Plan(
-        as_of=as_of,
-        policy_name=policy.name,
-        policy_sha=policy.sha256,
-        decisions=decisions,
-        owner_changes=owners.changes,
-        waitlist=owners.waitlist,
-        books=owners.books,
-        census=census,
-        verdicts=(),
-        notes=(*roster.notes, *unserved(policy, roster.csms, owners.waitlist), *owners.notes),
-        lapsed_pins=read_lapsed(connection, as_of),
-    )
-    return _guarded(connection, policy, plan)
-
-
-def make_rebalance(connection: Connection, policy: Policy, as_of: datetime, *, max_moves: int) -> Plan:
-    """The plan that evens out the books with at most `max_moves` changes of owner, and does nothing else."""
-    check_columns(connection)
-    census = take_census(connection, policy, as_of)
-    roster = read_roster(connection, policy, as_of)
-    balance = Balance(roster.csms, read_movable(connection, policy, as_of, roster))
-    changes = balance.moves(max_moves)
-    plan = Plan(
-        as_of=as_of,
-        policy_name=policy.name,
-        policy_sha=policy.sha256,
-        decisions=(),
-        owner_changes=changes,
-        waitlist=(),
-        books=balance.books(),
-        census=census,
-        verdicts=(),
-        notes=roster.notes,
-    )
-    return _guarded(connection, policy, plan)
-
-
-def _guarded(connection: Connection, policy: Policy, plan: Plan) -> Plan:
-    """The plan with the verdicts of its guards."""
-    found = Findings(
-        as_of=plan.as_of,
-        census=plan.census,
-        decisions=plan.decisions,
-        owner_changes=plan.owner_changes,
-        books=plan.books,
-        feeds=read_feeds(connection, policy, plan.as_of),
-        last_run=runs.last_run(connection, plan.as_of),
-    )
-    return replace(plan, verdicts=judge(policy, found))
 
 
 def recompute(
@@ -194,7 +117,8 @@ def attempt(
     the ledger's row of a run that took effect or was stopped by a guard, and `failed` with that of one that failed. A
     planner that raises StalePlan made no run.
     """
-    with structlog.contextvars.bound_contextvars(run_id=str(run.run_id)):
+    identity = {"run_id": str(run.run_id), **_identity(policy, run.slot)}
+    with structlog.contextvars.bound_contextvars(**identity), span("run", kind=run.kind, **identity):
         return _Attempt(
             engine,
             policy,
@@ -209,12 +133,21 @@ def attempt(
 
 def preview(engine: Engine, policy: Policy, as_of: datetime, planner: Planner) -> RunResult:
     """What the planner plans, and what the guards say of it; nothing is written."""
-    started = monotonic()
-    with _transaction(engine, isolation_level="REPEATABLE READ", postgresql_readonly=True) as connection:
-        plan = planner(connection, policy, as_of)
-    status: Status = "blocked" if plan.tripped else "planned" if plan.changes else "nothing"
-    log.info("run.planned", duration_ms=_elapsed_ms(started), guards_tripped=len(plan.tripped), **counts(plan))
+    started, identity = monotonic(), _identity(policy, None)
+    with structlog.contextvars.bound_contextvars(**identity), span("preview", **identity):
+        with (
+            _transaction(engine, isolation_level="REPEATABLE READ", postgresql_readonly=True) as connection,
+            beside(engine, connection) as others,
+        ):
+            plan = planner(connection, policy, as_of, others)
+        status: Status = "blocked" if plan.tripped else "planned" if plan.changes else "nothing"
+        log.info("run.planned", duration_ms=_elapsed_ms(started), guards_tripped=len(plan.tripped), **counts(plan))
     return RunResult(plan, None, status)
+
+
+def _identity(policy: Policy, slot: date | None) -> dict[str, str]:
+    """What every event and every span of a run bears beside its id."""
+    return {"policy_sha": policy.sha256, **({"slot": slot.isoformat()} if slot is not None else {})}
 
 
 @contextmanager
@@ -284,7 +217,8 @@ class _Attempt:
             if self.admit is not None:
                 self.admit(connection)
             self.admitted = True
-            self.plan = plan = self.planner(connection, self.policy, self.run.as_of)
+            with beside(self.engine, connection) as others:
+                self.plan = plan = self.planner(connection, self.policy, self.run.as_of, others)
             runs.keep_policy(connection, self.policy, self.run.started_at)
             if plan.tripped:
                 self._block(connection, plan)
@@ -298,7 +232,8 @@ class _Attempt:
         ended: Literal["applied", "nothing"] = "applied" if plan.changes else "nothing"
         self.status = ended
         runs.open_run(connection, self.run, plan, ended)
-        apply(connection, plan, self.policy, self.run.run_id)
+        with span("apply"):
+            apply(connection, plan, self.policy, self.run.run_id)
         runs.close_run(connection, self.run, **self._ending())
 
     def _block(self, connection: Connection, plan: Plan) -> None:

@@ -7,7 +7,7 @@ may take in `intake`.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -17,7 +17,6 @@ from sqlalchemy import (
     ARRAY,
     ColumnElement,
     Connection,
-    Numeric,
     Select,
     Text,
     and_,
@@ -31,6 +30,7 @@ from sqlalchemy import (
 )
 
 from app.decide.book import Question, joined, valued
+from app.decide.census import Tally, take_tally
 from app.decide.layers import Rows
 from app.decide.sources import LIVE
 from app.decide.stream import stream_rows
@@ -41,9 +41,10 @@ from app.owners import Claim, Csm
 from app.plan import Decision, Waiting
 from app.policy.expressions import facts_of
 from app.policy.model import Policy
-from app.tables import Id, Instant, coverage, csms, pins
+from app.tables import Instant, csms, pins
 
 Column = ColumnElement[Any]
+Books = Mapping[str, tuple[int, Decimal]]
 Families = Mapping[str, str]
 """The root of each account's family, by account id; who stands alone is not in it."""
 
@@ -64,18 +65,29 @@ class Roster:
 
 def read_roster(connection: Connection, policy: Policy, as_of: datetime) -> Roster:
     """The roster as it stands now, under the pins in force at `as_of`."""
-    books = {row.owner_id: row for row in connection.execute(select_books(policy, as_of))}
-    families, held = _read_families(connection)
+    tally = take_tally(connection, Question(policy, as_of, LIVE))
+    members, unsettled = read_families(connection), read_unsettled(connection, policy, as_of)
+    return roster_of(connection, policy, as_of, tally=tally, members=members, unsettled=unsettled)
+
+
+def roster_of(
+    connection: Connection,
+    policy: Policy,
+    as_of: datetime,
+    *,
+    tally: Tally,
+    members: tuple[Families, Mapping[str, Mapping[str, int]]],
+    unsettled: Iterable[tuple[Any, ...]],
+) -> Roster:
+    """The roster, of which what takes longest to read is at hand: the books, the families, whose owner is unsettled."""
+    books, (families, held) = tally.books(), members
     team = connection.execute(select(csms).order_by(csms.c.csm_id)).all()
     intake = read_intake(connection, policy, as_of, nobody_owns=not books)
-    known = {row.csm_id: _csm(policy, row, books.get(row.csm_id), held.get(row.csm_id, {}), intake) for row in team}
-    gone = {owner_id: _gone(owner_id, book) for owner_id, book in books.items() if owner_id not in known}
-    everybody = tuple(csm for _, csm in sorted((known | gone).items()))
-    departed = [csm.csm_id for csm in everybody if not csm.active and csm.accounts]
+    known = {row.csm_id: _csm(policy, row, books, held.get(row.csm_id, {}), intake) for row in team}
+    gone = {owner_id: _gone(owner_id, *book) for owner_id, book in books.items() if owner_id not in known}
     in_force = {row.account_id: row.owner_id for row in connection.execute(select_pins(as_of))}
-    unsettled = stream_rows(connection, select_unsettled(policy, as_of, departed))
     return Roster(
-        csms=everybody,
+        csms=tuple(csm for _, csm in sorted((known | gone).items())),
         unsettled={row[0]: Claim(*(*row, in_force.get(row[0]), families.get(row[0]))) for row in unsettled},
         pins=in_force,
         families=families,
@@ -96,22 +108,6 @@ def claims(decisions: Iterable[Decision], roster: Roster) -> Iterator[Claim]:
     yield from (claim for account_id, claim in roster.unsettled.items() if account_id not in moved)
 
 
-def select_books(policy: Policy, as_of: datetime) -> Select[Any, int, Any]:
-    """Every owner with the number of accounts they own and the known value of those that are active."""
-    book = book_of(policy, as_of)
-    worth = func.sum(book["value"]).filter(book["is_active"])
-    return (
-        select(
-            book["owner_id"],
-            func.count().label("accounts"),
-            func.coalesce(worth, literal(0, Numeric)).label("value"),
-        )
-        .select_from(book.source)
-        .where(book["owner_id"].is_not(None))
-        .group_by(book["owner_id"])
-    )
-
-
 def select_pins(as_of: datetime) -> Select[Any]:
     """The accounts that are pinned to an owner, by account id."""
     return (
@@ -122,26 +118,32 @@ def select_pins(as_of: datetime) -> Select[Any]:
     )
 
 
-def select_unsettled(policy: Policy, as_of: datetime, departed: list[str]) -> Select[Any]:
+def read_unsettled(connection: Connection, policy: Policy, as_of: datetime) -> Sequence[tuple[Any, ...]]:
+    """The rows of `select_unsettled`."""
+    return list(stream_rows(connection, select_unsettled(policy, as_of)))
+
+
+def select_unsettled(policy: Policy, as_of: datetime) -> Select[Any]:
     """The active accounts whose owner has to be settled whatever the rules say, by id, as `Claim` lists them."""
     book = book_of(policy, as_of)
     owned = book["owner_id"].is_not(None)
+    named = in_bands(policy, book, "named")
     misplaced = and_(in_bands(policy, book, "pool"), owned)
-    without = and_(in_bands(policy, book, "named"), not_(owned))
-    lost = and_(owned, book["owner_id"] == any_(literal(departed, ARRAY(Id))))
+    without = and_(named, not_(owned))
+    lost = and_(owned, csms.c.active.is_not(True))
     # Whoever kept an account into a band that they do not serve, because they had just got it, hands it over in time.
-    stays = coverage.c.owner_since > literal(as_of - timedelta(days=policy.owners.stable_days), Instant)
+    stays = book["owner_since"] > literal(as_of - timedelta(days=policy.owners.stable_days), Instant)
     serves = or_(not_(csms.c.active), book["band"] == any_(csms.c.bands))
-    overdue = and_(
-        in_bands(policy, book, "named"), not_(func.coalesce(serves, True)), not_(func.coalesce(stays, False))
-    )
-    pinned = book["account_id"].in_(select_pins(as_of).order_by(None).with_only_columns(pins.c.account_id))
+    overdue = and_(named, not_(func.coalesce(serves, True)), not_(func.coalesce(stays, False)))
+    pinned = book["covered_id"].in_(select_pins(as_of).order_by(None).with_only_columns(pins.c.account_id))
     why = case(
         (misplaced, "band_change"), (without, "waitlist"), (lost, "departure"), (overdue, "band_change"), else_="pin"
     )
     return (
         _claims(book, why)
         .where(book["is_active"], or_(misplaced, without, lost, overdue, pinned))
+        # Follows from the line above; said by columns of `coverage` alone, so that most accounts are not even joined.
+        .where(book["covered_id"].is_not(None), or_(owned, named, pinned))
         .order_by(book["account_id"])
     )
 
@@ -149,7 +151,8 @@ def select_unsettled(policy: Policy, as_of: datetime, departed: list[str]) -> Se
 def select_owned(policy: Policy, as_of: datetime) -> Select[Any]:
     """Every active account that has coverage, by id, as `Claim` lists them; nothing has happened to them."""
     book = book_of(policy, as_of)
-    return _claims(book, literal("rebalance", Text)).where(book["is_active"]).order_by(book["account_id"])
+    covered = book["covered_id"].is_not(None)
+    return _claims(book, literal("rebalance", Text)).where(book["is_active"], covered).order_by(book["account_id"])
 
 
 def _claims(book: Rows, why: Column) -> Select[Any]:
@@ -158,19 +161,15 @@ def _claims(book: Rows, why: Column) -> Select[Any]:
         book["account_id"],
         why.label("why"),
         *(book[name] for name in ("band", "value", "segment", "region", "language", "owner_id")),
-        coverage.c.waiting_since,
-    ).select_from(
-        book.source.join(coverage, coverage.c.account_id == book["account_id"]).outerjoin(
-            csms, csms.c.csm_id == book["owner_id"]
-        )
-    )
+        book["waiting_since"],
+    ).select_from(book.source.outerjoin(csms, csms.c.csm_id == book["owner_id"]))
 
 
 def book_of(policy: Policy, as_of: datetime) -> Rows:
     """One row per account with its coverage and its value, as the decisions see them."""
     ask = Question(policy, as_of, LIVE)
     needs_signals = bool(facts_of(policy.value) & policy.signals.keys())
-    book = Rows(joined(ask, occasions=needs_signals).subquery("book"))
+    book = Rows(joined(ask, signals=needs_signals, also=("owner_since", "waiting_since")).subquery("book"))
     return book.plus(lambda rows: valued(ask, rows), name="valued", fenced=False)
 
 
@@ -180,7 +179,7 @@ def in_bands(policy: Policy, book: Rows, served_by: Literal["pool", "named"]) ->
     return book["band"] == any_(literal(names, ARRAY(Text)))
 
 
-def _read_families(connection: Connection) -> tuple[Families, Mapping[str, Mapping[str, int]]]:
+def read_families(connection: Connection) -> tuple[Families, Mapping[str, Mapping[str, int]]]:
     """The families, and how many accounts of each family everybody owns, by CSM id."""
     families: dict[str, str] = {}
     held: dict[str, Counter[str]] = {}
@@ -192,9 +191,10 @@ def _read_families(connection: Connection) -> tuple[Families, Mapping[str, Mappi
     return families, held
 
 
-def _csm(policy: Policy, row: Any, book: Any, families: Mapping[str, int], intake: Intake) -> Csm:
+def _csm(policy: Policy, row: Any, books: Books, families: Mapping[str, int], intake: Intake) -> Csm:
     own, size = row.max_accounts, _book_size(policy, row.bands or ())
     most = max(own if own is not None else size, 0)
+    accounts, value = books.get(row.csm_id, (0, Decimal(0)))
     return Csm(
         csm_id=row.csm_id,
         bands=frozenset(row.bands or ()),
@@ -205,14 +205,14 @@ def _csm(policy: Policy, row: Any, book: Any, families: Mapping[str, int], intak
         max_book=_limit(row.max_book),
         max_new=intake.most(row, most),
         active=bool(row.active),
-        accounts=book.accounts if book is not None else 0,
-        value=book.value if book is not None else Decimal(0),
+        accounts=accounts,
+        value=value,
         away_until=intake.away_until.get(row.csm_id),
         families=families,
     )
 
 
-def _gone(owner_id: str, book: Any) -> Csm:
+def _gone(owner_id: str, accounts: int, value: Decimal) -> Csm:
     """An owner whom `csms` does not know: they serve nothing and have no room."""
     return Csm(
         csm_id=owner_id,
@@ -224,8 +224,8 @@ def _gone(owner_id: str, book: Any) -> Csm:
         max_book=None,
         max_new=0,
         active=False,
-        accounts=book.accounts,
-        value=book.value,
+        accounts=accounts,
+        value=value,
     )
 
 

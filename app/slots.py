@@ -20,7 +20,8 @@ from app.answers import lapse_overdue
 from app.due import Due, Skip, SlotRow, Standing, Turn, due, turn_of
 from app.errors import Busy, Mistake
 from app.failures import failure_of
-from app.pipeline import RunResult, make_plan
+from app.pipeline import RunResult
+from app.planning import make_plan
 from app.policy.model import Calendar, Policy
 from app.policy.read import read_policy
 from app.runs import Run
@@ -69,12 +70,12 @@ def run_due(
     result = None
     with _alone(engine):
         while True:
-            at = clock()
+            at = now if result is None else clock()
             policy = _Policy.read(engine, read)
             found = _look(engine, policy, worker, at)
             if found.turn is None or found.turn.not_before > at or (result is not None and stop()):
                 return Outcome(found.slot, found.standing, found.turn, _told(found, policy.calendar, at), result)
-            result = _take(engine, policy, found.turn, worker, at)
+            result = _take(engine, policy, found.turn, worker, clock())
 
 
 def run_slot(engine: Engine, read: PolicyReader, worker: Worker, slot: date, now: datetime) -> RunResult:
@@ -85,7 +86,7 @@ def run_slot(engine: Engine, read: PolicyReader, worker: Worker, slot: date, now
     """
     with _alone(engine):
         policy = _Policy.read(engine, read)
-        _require_due(slot, policy.calendar, now)
+        require_due(slot, policy.calendar, now)
         with engine.begin() as connection:
             turn = turn_of(slot, now, policy.calendar, read_slots(connection), worker)
         return _take(engine, policy, turn, worker, now)
@@ -101,9 +102,8 @@ def require_policy(engine: Engine, read: PolicyReader) -> None:
 
 def read_slots(connection: Connection) -> tuple[SlotRow, ...]:
     """Every row of the ledger that bears a slot and counts for it, in order; an approval that failed is not a try."""
-    ended_at = ledger.c.started_at + func.coalesce(ledger.c.duration_ms, 0) * timedelta(milliseconds=1)
     statement = (
-        select(ledger.c.slot, ledger.c.status, ledger.c.answer, ledger.c.policy_sha, ended_at)
+        select(ledger.c.slot, ledger.c.status, ledger.c.answer, ledger.c.policy_sha, ledger.c.started_at)
         .where(ledger.c.slot.is_not(None), not_(and_(ledger.c.kind == "approval", ledger.c.status == "failed")))
         .order_by(ledger.c.slot, ledger.c.started_at, ledger.c.run_id)
     )
@@ -185,11 +185,12 @@ def _look(engine: Engine, policy: _Policy, worker: Worker, now: datetime) -> Due
 
 def _record_skips(connection: Connection, skips: tuple[Skip, ...], now: datetime) -> None:
     """The slots are in the ledger as passed over; one message tells of the newest and, in it, of the others."""
-    for skip in skips:
-        run = Run(runs.new_run_id(now), "scheduled", skip.slot, now, now)
+    ids = sorted(runs.new_run_id(now) for _ in skips)  # which sort as their slots do, though of one instant
+    for run_id, skip in zip(ids, skips, strict=True):
+        run = Run(run_id, "scheduled", skip.slot, now, now)
         runs.record_skipped(connection, run, skip.why)
     others = f" So were {len(skips) - 1:,} before it, from {skips[0].slot} on." if len(skips) > 1 else ""
-    connection.execute(insert(outbox), [messages.skipped(run.run_id, skip.slot, skip.why + others, now)])
+    connection.execute(insert(outbox), [messages.skipped(ids[-1], skips[-1].slot, skips[-1].why + others, now)])
 
 
 def _take(engine: Engine, policy: _Policy, turn: Turn, worker: Worker, now: datetime) -> RunResult:
@@ -210,18 +211,18 @@ def _take(engine: Engine, policy: _Policy, turn: Turn, worker: Worker, now: date
             runs.record_failed(connection, run, None, error=error, duration_ms=0, finished_at=now)
             failed(connection, error)
         raise error
-    with structlog.contextvars.bound_contextvars(slot=turn.slot.isoformat()):
-        return pipeline.attempt(
-            engine,
-            policy.policy,
-            run,
-            make_plan,
-            answer_within=timedelta(hours=worker.answer_within_hours),
-            failed=failed,
-        )
+    return pipeline.attempt(
+        engine,
+        policy.policy,
+        run,
+        make_plan,
+        answer_within=timedelta(hours=worker.answer_within_hours),
+        failed=failed,
+    )
 
 
-def _require_due(slot: date, calendar: Calendar, now: datetime) -> None:
+def require_due(slot: date, calendar: Calendar, now: datetime) -> None:
+    """The slot is one of the calendar's that has fallen due; raises Mistake if it is not."""
     latest = latest_due_slot(now, calendar)
     if not is_slot(slot, calendar):
         before = slot - timedelta(days=(slot.weekday() - calendar.weekday) % 7)

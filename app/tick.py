@@ -17,6 +17,7 @@ from app.failures import failure_of
 from app.notify import deliver_due
 from app.runs import SlotDone, describe
 from app.settings import Settings
+from app.tracing import span
 
 Stop = Callable[[], bool]
 
@@ -45,7 +46,8 @@ def step(name: str, work: Callable[[], object]) -> bool:
 
 
 def _deliver(engine: Engine, settings: Settings, now: datetime, deadline: datetime, stop: Stop) -> None:
-    done = asdict(deliver_due(engine, settings, now, deadline=deadline, stop=stop))
+    with span("deliver"):
+        done = asdict(deliver_due(engine, settings, now, deadline=deadline, stop=stop))
     if any(done.values()):
         log.info("outbox.delivered", **done)
 

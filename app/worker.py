@@ -19,6 +19,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 from sqlalchemy import Engine
 
+from app import metrics, tracing
 from app.database import open_engine
 from app.errors import BandshiftError, DatabaseUnavailable
 from app.logs import configure_logs
@@ -56,16 +57,18 @@ def work(settings: Settings, stopping: Event, *, clock: Clock) -> None:
     """
     read = partial(load_policy, settings.policy)
     with ExitStack() as stack:
+        stack.enter_context(tracing.exported(settings))
         engine = _reach(settings, stack, stopping)
         if engine is None:
             return
         require_policy(engine, read)
+        ticks = stack.enter_context(metrics.served(engine, settings, clock))
         scheduler = BackgroundScheduler(
             timezone=UTC,  # otherwise that of the machine
             job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
         )
         scheduler.add_job(
-            partial(tick, engine, settings, stopping, clock=clock),
+            partial(tick, engine, settings, stopping, clock=clock, looked=ticks.note),
             IntervalTrigger(minutes=settings.worker.tick_minutes, timezone=UTC),
             next_run_time=datetime.now(UTC),
         )
@@ -77,8 +80,18 @@ def work(settings: Settings, stopping: Event, *, clock: Clock) -> None:
     log.info("worker.stopped")
 
 
-def tick(engine: Engine, settings: Settings, stopping: Event, *, clock: Clock) -> None:
-    """What was due was done, as far as it could be; what could not is in the log and, of a run, in the ledger."""
+def tick(
+    engine: Engine,
+    settings: Settings,
+    stopping: Event,
+    *,
+    clock: Clock,
+    looked: Callable[[datetime], None] = lambda _: None,
+) -> None:
+    """What was due was done, as far as it could be; what could not is in the log and, of a run, in the ledger.
+
+    `looked` is told when the database could be asked.
+    """
     if stopping.is_set() or not step("schema", lambda: _check(engine)):
         return
     read = partial(load_policy, settings.policy)
@@ -87,6 +100,8 @@ def tick(engine: Engine, settings: Settings, stopping: Event, *, clock: Clock) -
     now = clock()
     deadline = now + timedelta(minutes=settings.worker.tick_minutes)
     follow_up(engine, settings, now, deadline=deadline, stop=stop)
+    looked(now)
+    step("metrics", lambda: metrics.publish(engine, settings, clock()))
 
 
 def _check(engine: Engine) -> None:

@@ -133,7 +133,7 @@ def test_every_session_speaks_utc_and_iso_and_is_named(database_url: URL) -> Non
                 "TimeZone": "UTC",
                 "DateStyle": "ISO, YMD",
                 "application_name": "bandshift",
-                "client_connection_check_interval": "2000",
+                "client_connection_check_interval": "1000",
                 "transaction_isolation": "read committed",
                 "client_encoding": "UTF8",
                 "jit": "off",

@@ -18,8 +18,9 @@ from app.demo import CROWD, DEMO_ACCOUNTS, DEMO_AS_OF, DEMO_SEED, QUIET, fill
 from app.demo.decks import COMPANY, deal
 from app.demo.names import company
 from app.errors import Mistake
-from app.pipeline import make_plan, recompute
+from app.pipeline import recompute
 from app.plan import Plan
+from app.planning import make_plan
 from app.policy.read import default_policy
 from app.tables import runs
 

@@ -172,6 +172,23 @@ BREAKAGES: Sequence[tuple[str, list[str], set[str], str]] = [
         {"I9"},
         "has 0 summaries to send",
     ),
+    (
+        "a run that asked nobody for approval",
+        ["UPDATE runs SET status = 'blocked', counts = '{}', lapses_at = now() WHERE kind = 'import'"],
+        {"I8", "I9"},
+        "has 0 messages run.blocked to send",
+    ),
+    (
+        "a message of something that did not happen",
+        [
+            f"""
+            INSERT INTO outbox (message_id, run_id, topic, payload, created_at)
+            VALUES ('x', {THE_RUN}, 'slot.failed', '{{}}', now())
+            """
+        ],
+        {"I9"},
+        "has 1 messages slot.failed to send",
+    ),
 ]
 
 

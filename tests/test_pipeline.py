@@ -15,8 +15,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from structlog.testing import capture_logs
 
 from app import apply as apply_module
-from app import pipeline, runs
-from app.decide import decide
+from app import pipeline, planning, readers, runs
 from app.errors import Busy, Mistake, StalePlan
 from app.messages import message_id
 from app.pipeline import recompute
@@ -345,7 +344,7 @@ def test_a_dry_run_is_the_same_plan_and_writes_nothing(company: Engine) -> None:
 
 def test_a_dry_run_is_made_in_a_read_only_snapshot(company: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
-    real = pipeline.make_plan
+    real = planning.make_plan
 
     def watched(connection: Any, *rest: Any) -> Any:
         seen.append(
@@ -489,7 +488,7 @@ def test_a_feed_that_stopped_stops_the_run(company: Engine) -> None:
 
 def _changed_under_the_plan(monkeypatch: pytest.MonkeyPatch, engine: Engine, *statements: Any) -> None:
     """After the plan is made, and before it is applied, somebody else commits these statements."""
-    real = pipeline.make_plan
+    real = planning.make_plan
 
     def then_changed(*arguments: Any) -> Any:
         plan = real(*arguments)
@@ -640,13 +639,13 @@ def _strike_in(monkeypatch: pytest.MonkeyPatch, engine: Engine, module: str) -> 
             )
 
     if module == "decide":
-        real_decide = decide
+        real_gather = readers.gather
 
-        def dying_decide(connection: Any, *rest: Any) -> Any:
-            strike(connection)
-            return real_decide(connection, *rest)
+        def dying_gather(connections: Any, tasks: Any) -> Any:
+            strike(connections[0])
+            return real_gather(connections, tasks)
 
-        monkeypatch.setattr(pipeline, "decide", dying_decide)
+        monkeypatch.setattr(planning, "gather", dying_gather)
     elif module == "copy":
         real_rows = apply_module.planned_rows
         connections: list[Any] = []
@@ -672,6 +671,36 @@ def _strike_in(monkeypatch: pytest.MonkeyPatch, engine: Engine, module: str) -> 
         monkeypatch.setattr(runs, "close_run", dying_close)
 
 
+def test_a_run_whose_second_reader_is_killed_leaves_nothing_but_its_row(
+    company: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with company.begin() as connection:
+        connection.execute(update(accounts).where(accounts.c.account_id == "B1").values(arr=50))
+    before = contents(company, *EFFECT)
+    real_gather = readers.gather
+
+    def dying_gather(connections: Any, tasks: Any) -> Any:
+        first, second = connections
+        assert first.execute(select(func.pg_terminate_backend(_backend(second), 5000))).scalar_one()
+        return real_gather(connections[::-1], tasks)  # so that it is sure to be given a task
+
+    monkeypatch.setattr(planning, "gather", dying_gather)
+    with pytest.raises(DBAPIError):
+        run(company, policy(), weeks=1)
+    assert contents(company, *EFFECT) == before
+    with company.connect() as connection:
+        assert (
+            connection.execute(select(ledger.c.status).order_by(ledger.c.run_id.desc()).limit(1)).scalar() == "failed"
+        )
+    monkeypatch.undo()
+    assert run(company, policy(), weeks=1).status == "applied"
+    assert_sound(company)
+
+
+def _backend(connection: Any) -> int:
+    return int(connection.connection.driver_connection.info.backend_pid)
+
+
 def test_a_commit_whose_answer_is_lost_is_looked_up(company: Engine) -> None:
     with company.begin() as connection:
         connection.execute(update(accounts).where(accounts.c.account_id == "B1").values(arr=50))
@@ -694,10 +723,10 @@ def test_a_commit_whose_answer_is_lost_is_looked_up(company: Engine) -> None:
 
 
 def test_a_bug_is_recorded_without_what_it_was_about(company: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*_: Any) -> Any:
+    def broken(*_: Any, **__: Any) -> Any:
         raise ValueError("Acme Ltd pays 5000")
 
-    monkeypatch.setattr(pipeline, "read_roster", broken)
+    monkeypatch.setattr(planning, "roster_of", broken)
     with capture_logs() as logs, pytest.raises(ValueError, match="Acme"):
         run(company, policy(), weeks=1)
     with company.connect() as connection:

@@ -14,7 +14,8 @@ from app.circumstances import completed, read_at_risk
 from app.families import select_members
 from app.intake import Intake, away_until
 from app.owners import Claim
-from app.pipeline import make_plan, recompute
+from app.pipeline import recompute
+from app.planning import make_plan
 from app.policy.model import Owners, Share
 from app.policy.read import default_policy
 from app.tables import accounts, coverage, csm_absences, csms, owner_history

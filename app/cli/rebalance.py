@@ -1,13 +1,14 @@
 """`bandshift rebalance`: even out the books, when somebody asks for it."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import typer
 
-from app import pipeline
+from app import pipeline, tracing
 from app.cli.options import Format, Output, OutputFormat, PolicyFile, Verbose, read_instant
 from app.cli.output import open_output
+from app.cli.plans import stopped_and_how_to_go_on
 from app.database import open_engine
 from app.errors import Guarded
 from app.policy.read import load_policy
@@ -42,8 +43,11 @@ def rebalance(
     chosen = load_policy(policy or settings.policy)
     now = datetime.now(UTC)
     instant = now if as_of is None else read_instant(as_of, "--as-of", chosen.calendar.time_zone)
-    with open_output(output) as out, open_engine(settings) as engine:
-        result = pipeline.rebalance(engine, chosen, instant, max_moves=max_moves, dry_run=dry_run)
+    with open_output(output) as out, tracing.exported(settings), open_engine(settings) as engine:
+        answer_within = timedelta(hours=settings.worker.answer_within_hours)
+        result = pipeline.rebalance(
+            engine, chosen, instant, max_moves=max_moves, dry_run=dry_run, answer_within=answer_within
+        )
         match form:
             case Format.JSON:
                 write_rebalance_json(out, result.plan, run_id=result.run_id, status=result.status)
@@ -56,5 +60,4 @@ def rebalance(
                     names = read_names(connection, {change.account_id for change in changes}, csm_ids)
                 write_rebalance_table(Page(out), chosen, result.plan, names, status=result.status)
     if result.status == "blocked":
-        why = " ".join(f"{verdict.guard}: {verdict.detail}" for verdict in result.plan.tripped)
-        raise Guarded(f"A guard stops this; nothing moved. {why} Ask for fewer with --max-moves.")
+        raise Guarded(stopped_and_how_to_go_on(result.plan, result.run_id))

@@ -1,29 +1,29 @@
 """`bandshift recompute`: the weekly run, by hand or from a scheduler, and its report."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime
-from typing import IO, Annotated
+from contextlib import contextmanager, nullcontext
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
 
 import typer
 from sqlalchemy import Engine
 
-from app import pipeline
+from app import metrics, pipeline, tracing
 from app.cli.options import Format, Output, OutputFormat, PolicyFile, Verbose, read_instant
 from app.cli.output import open_output
+from app.cli.plans import stopped, stopped_and_how_to_go_on, write_plan_table
+from app.cli.slot import LastRead, read_slot, recompute_slot, require_slot
 from app.database import open_engine, scratch_engine
 from app.demo import DEMO_ACCOUNTS, DEMO_AS_OF, DEMO_SEED, fill
 from app.errors import Guarded
 from app.figures import sentence
 from app.pipeline import RunResult
-from app.policy.model import Policy
-from app.policy.read import load_policy
+from app.report.approval import ask
 from app.report.csv import write_csv
 from app.report.json import write_json
-from app.report.names import read_names
-from app.report.summary import summarise
-from app.report.table import write_table
 from app.settings import Settings, load_settings
+
+_OF_DEMO = " of the sample company"
 
 
 def recompute(
@@ -35,6 +35,14 @@ def recompute(
             "--as-of",
             help="Decide as of this date (its first moment) or instant, in the policy's time zone; default: now.",
             metavar="T",
+        ),
+    ] = None,
+    slot: Annotated[
+        str | None,
+        typer.Option(
+            "--slot",
+            help="Run the slot whose turn it is (`latest`), as the worker does, or that of a date.",
+            metavar="latest|DATE",
         ),
     ] = None,
     policy: PolicyFile = None,
@@ -51,23 +59,43 @@ def recompute(
 
     Evaluates every account, moves those whose band should change, settles who owns them, and writes it all to the
     history, in one transaction; with --dry-run it only reports.
+
+    With --slot latest it is what the worker does: it may be called as often as one likes, runs each week's slot once,
+    tries again what failed, and passes over what is too late. With --slot DATE it runs that slot if it is not done.
     """
     del verbose  # its callback has done the work
     settings = load_settings()
-    chosen = load_policy(policy or settings.policy)
-    now = DEMO_AS_OF if demo else datetime.now(UTC)  # the one time that the clock is read
-    instant = now if as_of is None else read_instant(as_of, "--as-of", chosen.calendar.time_zone)
-    with open_output(output) as out, _engine(settings, demo=demo) as engine:
-        result = pipeline.recompute(engine, chosen, instant, dry_run=dry_run)
+    day = read_slot(slot, as_of=as_of, demo=demo) if slot is not None else None
+    read = LastRead(policy or settings.policy)
+    now = instant = DEMO_AS_OF if demo else datetime.now(UTC)  # the one time that the clock is read
+    if slot is None or dry_run:
+        require_slot(day, read(), now)
+        if as_of is not None:
+            instant = read_instant(as_of, "--as-of", read.policy.calendar.time_zone)
+    with (
+        open_output(output) as out,
+        tracing.exported(settings),
+        _engine(settings, demo=demo) as engine,
+        nullcontext() if demo or dry_run else metrics.published(engine, settings, now),
+    ):
+        if slot is None or dry_run:
+            answer_within = timedelta(hours=settings.worker.answer_within_hours)
+            result = pipeline.recompute(engine, read.policy, instant, dry_run=dry_run, answer_within=answer_within)
+        else:
+            result = recompute_slot(engine, settings, read, day, now)
+        chosen = read.policy
         match form:
             case Format.TABLE:
-                _table(out, engine, chosen, result, None if everything else limit, demo=demo)
+                title = ("Dry run" if result.run_id is None else f"Run {result.run_id}") + _OF_DEMO * demo
+                shown = None if everything else limit
+                ending = _ending(result)
+                write_plan_table(out, engine, chosen, result.plan, title=title, ending=ending, limit=shown)
             case Format.JSON:
                 write_json(out, chosen, result.plan, run_id=result.run_id, status=result.status)
             case Format.CSV:
                 write_csv(out, chosen, result.plan)
     if result.status == "blocked":
-        raise Guarded(_stopped(result))
+        raise Guarded(stopped_and_how_to_go_on(result.plan, result.run_id))
 
 
 @contextmanager
@@ -83,15 +111,6 @@ def _engine(settings: Settings, *, demo: bool) -> Iterator[Engine]:
         yield engine
 
 
-def _table(out: IO[str], engine: Engine, policy: Policy, result: RunResult, limit: int | None, *, demo: bool) -> None:
-    summary = summarise(result.plan, policy, limit)
-    with engine.connect() as connection:
-        names = read_names(connection, summary.account_ids, summary.csm_ids)
-    of_what = "of the sample company" if demo else ""
-    title = " ".join(filter(None, ["Dry run" if result.run_id is None else f"Run {result.run_id}", of_what]))
-    write_table(out, policy, result.plan, summary, names, title=title, ending=_ending(result))
-
-
 def _ending(result: RunResult) -> str:
     """What has come of the plan, and what to do next."""
     match result.status:
@@ -102,12 +121,7 @@ def _ending(result: RunResult) -> str:
         case "nothing":
             return "Nothing to do: every account is where the policy wants it."
         case "blocked":
-            stopped = sentence(_stopped(result))
-            return f"{stopped} If the figures are right, raise the limit under [guards] in the policy and run again."
-
-
-def _stopped(result: RunResult) -> str:
-    """Which guards stopped the run, or would, and why."""
-    why = " ".join(f"{verdict.guard}: {verdict.detail}" for verdict in result.plan.tripped)
-    did = "a guard would stop this plan" if result.run_id is None else "a guard stopped this plan and nothing moved"
-    return f"{did}; {why}"
+            told = sentence(stopped(result.plan, result.run_id))
+            if result.run_id is None or result.lapses_at is None:
+                return f"{told} If the figures are right, raise the limit under [guards] in the policy."
+            return f"{told} {ask(result.run_id, result.plan.sha256, result.lapses_at)}"

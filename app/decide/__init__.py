@@ -9,9 +9,10 @@ is dropped before those are read; the few of whom some rule has something to say
 
 from collections.abc import Iterator
 from datetime import datetime
+from functools import partial
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, or_, select
+from sqlalchemy import Compiled, Connection, Select, select
 
 from app.decide import families, judge, outcome
 from app.decide.book import Question, joined, measured, placed, valued
@@ -19,20 +20,23 @@ from app.decide.census import take_census
 from app.decide.columns import check_columns
 from app.decide.layers import Rows
 from app.decide.sources import LIVE, Sources
-from app.decide.stream import stream_rows
-from app.plan import Decision
+from app.decide.spans import EVERYBODY, Span, read_spans, within
+from app.decide.stream import compiled, stream_rows
+from app.plan import Decision, sharing_texts
 from app.policy.model import Policy
+from app.readers import Task
 
-__all__ = ["LIVE", "Sources", "check_columns", "decide", "decision_statement", "take_census"]
+__all__ = ["LIVE", "Sources", "check_columns", "decide", "decision_statement", "in_parts", "take_census"]
 
 
 def decision_statement(policy: Policy, as_of: datetime, sources: Sources = LIVE) -> Select[Any]:
     """The statement whose rows are the decisions, ordered by account id."""
     ask = Question(policy, as_of, sources)
     book = whole_book(ask)
-    hopefuls = book.where(is_candidate(ask, book, ask.facts.measurements)).cte("hopefuls")
+    hopefuls = book.where(families.among(ask, book, judge.could_be_candidate(ask, book))).cte("hopefuls")
     known = Rows(measured(ask, hopefuls).subquery("measured"))
-    rows = judged(ask, Rows(known.where(is_candidate(ask, known)).subquery("candidates")))
+    candidates = known.where(families.among(ask, known, judge.is_candidate(ask, known))).subquery("candidates")
+    rows = judged(ask, Rows(candidates))
     if ask.families:
         return families.select_decisions(ask, families.together(ask, rows))
     return (
@@ -49,12 +53,6 @@ def whole_book(ask: Question) -> Rows:
     book = book.plus(lambda rows: valued(ask, rows), name="valued", fenced=False)
     book = book.plus(lambda rows: placed(ask, rows), name="placed", fenced=False)
     return families.named(ask, book) if ask.families else book
-
-
-def is_candidate(ask: Question, rows: Rows, unknown: frozenset[str] = frozenset()) -> ColumnElement[bool]:
-    """Whether the account may have something to report, or where families stand together has one to go by it."""
-    alone = judge.is_candidate(ask, rows, unknown)
-    return or_(alone, rows["family"].is_not(None)) if ask.families else alone
 
 
 def judged(ask: Question, candidates: Rows) -> Rows:
@@ -79,3 +77,20 @@ def decide(connection: Connection, policy: Policy, as_of: datetime, sources: Sou
     """
     statement = decision_statement(policy, as_of, sources)
     return (Decision(*row) for row in stream_rows(connection, statement))
+
+
+def in_parts(connection: Connection, policy: Policy, as_of: datetime, parts: int) -> list[Task]:
+    """The work of `decide` as tasks, for any connections that see the same: put one behind the other, all decisions.
+
+    There are about as many as asked for, and one where accounts cannot be decided apart.
+    """
+    apart = parts > 1 and Question(policy, as_of, LIVE).separable
+    spans = read_spans(connection, parts) if apart else [EVERYBODY]
+    sources = within(LIVE) if len(spans) > 1 else LIVE
+    statement = compiled(connection, decision_statement(policy, as_of, sources))
+    return [partial(_decide_span, statement, span) for span in spans]
+
+
+def _decide_span(statement: Compiled, span: Span, connection: Connection) -> tuple[Decision, ...]:
+    rows = stream_rows(connection, statement, span.parameters)
+    return tuple(sharing_texts(Decision(*row) for row in rows))

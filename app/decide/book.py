@@ -77,6 +77,11 @@ class Question:
         """The date of `as_of` in the policy's time zone."""
         return self.as_of.astimezone(self.policy.calendar.time_zone).date()
 
+    @property
+    def separable(self) -> bool:
+        """Whether each account is decided by what is known of it alone, and not of the others."""
+        return "value_rank" not in self.facts.names and not self.families
+
     @cached_property
     def ranks(self) -> Mapping[str, int]:
         """Each band's rank by name."""
@@ -112,30 +117,34 @@ def is_active(accounts: FromClause) -> Column:
     return or_(accounts.c.status == "active", accounts.c.status.is_(None))
 
 
-def joined(ask: Question, *, occasions: bool = True) -> Select[Any]:
-    """One row per account that is known to `accounts` or `coverage`, with its raw facts and its occasions."""
+def joined(ask: Question, *, signals: bool = True, also: Sequence[str] = ()) -> Select[Any]:
+    """One row per account that `accounts` or `coverage` knows, with its raw facts and the signals of its value.
+
+    `also` names further columns of `coverage`; `signals` are left out where nobody asks for what is made of them.
+    """
     accounts, coverage = ask.sources.accounts, ask.sources.coverage
     account_id = func.coalesce(accounts.c.account_id, coverage.c.account_id)
     columns: list[Column] = [
         account_id.label("account_id"),
+        coverage.c.account_id.label("covered_id"),
         accounts.c.account_id.is_not(None).label("is_known"),
         and_(accounts.c.account_id.is_not(None), is_active(accounts)).label("is_active"),
         *(accounts.c[name] for name in ("segment", "region", "language", "currency")),
         account_column("arr", accounts.c.arr).label("booked_arr"),
-        *(coverage.c[name] for name in COVERAGE_COLUMNS),
+        *(coverage.c[name] for name in (*COVERAGE_COLUMNS, *also)),
         *_own_facts(ask),
     ]
     pinned = _pins_in_force(ask)
     source: Any = accounts.join(coverage, coverage.c.account_id == accounts.c.account_id, full=True)
     source = source.outerjoin(pinned, pinned.c.account_id == account_id)
     columns.append(pinned.c.band.label("pin_band"))
-    first = ask.facts.first_pass(ask.as_of)
-    if first.wanted and occasions:
-        passed = first.over_all(ask.sources.account_signals, coverage).cte("occasions")
+    first = ask.facts.pass_over_all(ask.as_of)
+    if first.wanted and signals:
+        passed = first.over_all(ask.sources.account_signals, coverage).cte("signals_of_value")
         source = source.outerjoin(passed, passed.c.account_id == account_id)
-        columns += [*_signal_columns(first, passed), passed.c.newest_signal_at.label("newest_occasion_at")]
+        columns += [*_signal_columns(first, passed), passed.c.newest_signal_at.label("newest_read_at")]
     else:
-        columns.append(cast(null(), Instant).label("newest_occasion_at"))
+        columns.append(cast(null(), Instant).label("newest_read_at"))
     return select(*columns).select_from(source)
 
 
@@ -164,13 +173,13 @@ def _pins_in_force(ask: Question) -> FromClause:
 
 
 def measured(ask: Question, candidates: FromClause) -> Select[Any]:
-    """The candidates with their measurements."""
-    second = ask.facts.second_pass(ask.as_of)
-    newest: Column = candidates.c.newest_occasion_at
+    """The candidates with their signals."""
+    second = ask.facts.pass_over_few(ask.as_of)
+    newest: Column = candidates.c.newest_read_at
     if not second.wanted:
         return select(*candidates.c, newest.label("newest_signal_at"))
     # Account by account through the primary key: no hash or sort of the signals, however many there are.
-    one = second.of_one(ask.sources.account_signals, candidates).lateral("measurements")
+    one = second.of_one(ask.sources.account_signals, candidates).lateral("signals")
     newest = func.greatest(newest, one.c.newest_signal_at, type_=Instant).label("newest_signal_at")
     return select(*candidates.c, *_signal_columns(second, one), newest).select_from(candidates.join(one, true()))
 
@@ -225,12 +234,16 @@ def at_rank(rank: Column, values: Sequence[Any], type_: Any) -> Column:
 
 @dataclass(frozen=True)
 class Lens:
-    """How an expression reads an account: as standing in the band of `rank`, with its events fresh, all, or none."""
+    """How an expression reads an account: as standing in the band of `rank`, with its events fresh, all, or none.
+
+    `without` names signal facts of which the account is known to have no signal.
+    """
 
     ask: Question
     rows: Columns
     kind: Literal["now", "entry", "kept"]
     rank: Column
+    without: frozenset[str] = frozenset()
 
     @cached_property
     def reader(self) -> Reader:
@@ -267,7 +280,7 @@ class Lens:
         fact = self.ask.policy.signals[name]
         if not fact.event:
             return self.rows[f"f_{name}"]
-        if self.kind == "entry":
+        if self.kind == "entry" or name in self.without:
             return literal(0, Numeric) if fact.measure == "count" else cast(null(), Numeric)
         return self.rows[f"f_{column_of(fact, 'fresh' if self.kind == 'now' else 'all')}"]
 

@@ -1,11 +1,12 @@
 """The census: how many accounts stand in each band, what they are worth, and how many lack a fact that a rule reads."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, exists, func, literal, literal_column, not_, or_, select
+from sqlalchemy import Connection, and_, exists, func, literal, literal_column, not_, or_, select
 
 from app.decide.book import Question, is_active, joined, valued
 from app.decide.layers import Rows
@@ -16,6 +17,29 @@ from app.policy.expressions import facts_of
 from app.policy.model import Policy
 from app.tables import Instant
 
+_KNOWN = "known_"
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """The accounts counted once for all who ask: a row per band, owner and whether they are active.
+
+    A row has `band` and `owner_id` (NULL: none), `is_active`, `accounts`, `value` and `arr` (NULL: nothing known), and
+    `known_<fact>`: how many have each fact of their own.
+    """
+
+    rows: Sequence[Mapping[str, Any]]
+
+    def books(self) -> dict[str, tuple[int, Decimal]]:
+        """Every owner with the number of accounts they own and the known value of those that are active."""
+        books: dict[str, tuple[int, Decimal]] = {}
+        for row in self.rows:
+            if row["owner_id"] is not None:
+                accounts, value = books.get(row["owner_id"], (0, Decimal(0)))
+                worth = _money(row["value"]) if row["is_active"] else 0
+                books[row["owner_id"]] = (accounts + row["accounts"], value + worth)
+        return books
+
 
 def take_census(connection: Connection, policy: Policy, as_of: datetime, sources: Sources = LIVE) -> Census:
     """The active accounts by present band, lowest first, those without one last.
@@ -25,36 +49,49 @@ def take_census(connection: Connection, policy: Policy, as_of: datetime, sources
     condition only reads with a fallback (coalesce, IS NULL) is not missed.
     """
     ask = Question(policy, as_of, sources)
-    names = tuple(
-        name for name in ("value", *ask.facts.account_columns, *ask.facts.attributes) if name in ask.facts.missed
-    )
-    rows = connection.execute(_by_band(ask, names)).mappings().all()
-    order: dict[str | None, int] = {band.name: band.rank for band in policy.bands}
-    bands = sorted(rows, key=lambda row: (order.get(row["band"], len(order)), row["band"] or ""))
-    missing = {name: sum(row["accounts"] - row[f"known_{name}"] for row in rows) for name in names}
-    accounts = sum(row["accounts"] for row in rows)
-    missing |= {name: max(accounts - known, 0) for name, known in _measured(connection, ask).items()}
-    return Census(
-        bands=tuple(BandCount(row["band"], row["accounts"], _money(row["value"]), _money(row["arr"])) for row in bands),
-        missing=dict(sorted(missing.items())),
-    )
+    return census_of(ask, take_tally(connection, ask), count_measured(connection, ask))
 
 
-def _by_band(ask: Question, names: tuple[str, ...]) -> Select[Any]:
-    book = Rows(joined(ask, occasions=_value_needs_signals(ask)).subquery("book"))
+def census_of(ask: Question, tally: Tally, measured: Mapping[str, int]) -> Census:
+    """The census from the tally and the number of active accounts that have each measurement."""
+    active = [row for row in tally.rows if row["is_active"]]
+    accounts = sum(row["accounts"] for row in active)
+    missing = {name: sum(row["accounts"] - row[_KNOWN + name] for row in active) for name in _own_facts(ask)}
+    missing |= {name: max(accounts - known, 0) for name, known in measured.items()}
+    return Census(bands=tuple(_bands(ask, active)), missing=dict(sorted(missing.items())))
+
+
+def _bands(ask: Question, active: Sequence[Mapping[str, Any]]) -> Iterator[BandCount]:
+    order: dict[str | None, int] = {band.name: band.rank for band in ask.policy.bands}
+    names: set[str | None] = {row["band"] for row in active}
+    for name in sorted(names, key=lambda name: (order.get(name, len(order)), name or "")):
+        here = [row for row in active if row["band"] == name]
+        value, arr = (sum((_money(row[column]) for row in here), Decimal(0)) for column in ("value", "arr"))
+        yield BandCount(name, sum(row["accounts"] for row in here), value, arr)
+
+
+def take_tally(connection: Connection, ask: Question) -> Tally:
+    """All accounts that are known to `accounts` or `coverage`, counted in one pass."""
+    book = Rows(joined(ask, signals=_value_needs_signals(ask)).subquery("book"))
     book = book.plus(lambda rows: valued(ask, rows), name="valued", fenced=False)
-    counts = [func.count(book["value" if name == "value" else f"f_{name}"]).label(f"known_{name}") for name in names]
+    facts = {name: book["value" if name == "value" else f"f_{name}"] for name in _own_facts(ask)}
+    counts = [func.count(column).label(_KNOWN + name) for name, column in facts.items()]
     totals = [func.count().label("accounts"), *(func.sum(book[name]).label(name) for name in ("value", "arr"))]
-    return (
-        select(book["band"], *totals, *counts).select_from(book.source).where(book["is_active"]).group_by(book["band"])
-    )
+    alike = [book[name] for name in ("band", "owner_id", "is_active")]
+    statement = select(*alike, *totals, *counts).select_from(book.source).group_by(*alike)
+    return Tally([dict(row) for row in connection.execute(statement).mappings()])
+
+
+def _own_facts(ask: Question) -> list[str]:
+    """The facts of an account's own row that can be missing, `value` among them."""
+    return [name for name in ("value", *ask.facts.account_columns, *ask.facts.attributes) if name in ask.facts.missed]
 
 
 def _value_needs_signals(ask: Question) -> bool:
     return bool(facts_of(ask.policy.value) & ask.policy.signals.keys())
 
 
-def _measured(connection: Connection, ask: Question) -> Mapping[str, int]:
+def count_measured(connection: Connection, ask: Question) -> Mapping[str, int]:
     """How many active accounts have each fact that is the latest value of a kind within a window."""
     expected = [
         fact
@@ -73,7 +110,7 @@ def _measured(connection: Connection, ask: Question) -> Mapping[str, int]:
         select(signals.c.account_id, *has)
         .where(or_(*windows), signals.c.occurred_at <= literal(ask.as_of, Instant))
         .group_by(signals.c.account_id)
-        .offset(literal_column("0"))  # a fence: else every parallel worker would aggregate all of them for itself
+        .offset(literal_column("'0'"))  # a fence: else every parallel worker would aggregate all of them for itself
         .subquery("by_account")
     )
     known = [func.count().filter(by_account.c[fact.name]).label(fact.name) for fact in expected]

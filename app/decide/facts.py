@@ -4,6 +4,7 @@ NaN and infinite instants count as missing: a view over a user's own table may h
 a weekly run must not die of one row.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -93,21 +94,30 @@ class FactsRead:
         return tuple(self.policy.signals[name] for name in sorted(self.names & self.policy.signals.keys()))
 
     @cached_property
-    def occasions(self) -> frozenset[str]:
-        """The kinds of signal that are read for every account: the occasional ones, and those the value is made of.
-
-        A kind that some event fact counts and of which nobody asks the latest value is an occasion: few accounts have
-        one, and an index finds them. All other kinds are measurements that nearly every account has; they are read
-        only for accounts that a rule could still decide when they are known.
-        """
-        measured = {fact.kind for fact in self.signals if fact.measure in ("latest", "value_ago")}
-        of_value = {fact.kind for fact in self.signals if fact.name in self._of(self.policy.value)}
-        return frozenset({fact.kind for fact in self.signals if fact.event} - measured | of_value)
+    def _kinds_of_value(self) -> frozenset[str]:
+        return frozenset({fact.kind for fact in self.signals if fact.name in self._of(self.policy.value)})
 
     @cached_property
-    def measurements(self) -> frozenset[str]:
-        """The signal facts of all other kinds, by name."""
-        return frozenset(fact.name for fact in self.signals if fact.kind not in self.occasions)
+    def unread(self) -> frozenset[str]:
+        """The signal facts, by name, that are read only for accounts that a rule could still decide.
+
+        All but those of the kinds that the value is made of: everybody's value is asked for.
+        """
+        return frozenset(fact.name for fact in self.signals if fact.kind not in self._kinds_of_value)
+
+    @cached_property
+    def occasional(self) -> Mapping[str, SignalFact]:
+        """Those of them, by name, that count occasions: an account without one is known not to meet their rule.
+
+        A kind that some event fact counts and of which nobody asks the latest value is an occasion: few accounts have
+        one, and an index finds them. All other kinds are measurements, which nearly every account has.
+        """
+        measured = {fact.kind for fact in self.signals if fact.measure in ("latest", "value_ago")}
+        return {
+            fact.name: fact
+            for fact in self.signals
+            if fact.event and fact.kind not in measured and fact.name in self.unread
+        }
 
     @cached_property
     def _kept(self) -> frozenset[str]:
@@ -119,13 +129,13 @@ class FactsRead:
             names |= self._of_template(rule.because)
         return frozenset(names)
 
-    def first_pass(self, as_of: datetime) -> Pass:
-        """The pass over the occasions."""
-        return self._pass(as_of, tuple(fact for fact in self.signals if fact.kind in self.occasions))
+    def pass_over_all(self, as_of: datetime) -> Pass:
+        """The pass over the signals that the value is made of."""
+        return self._pass(as_of, tuple(fact for fact in self.signals if fact.name not in self.unread))
 
-    def second_pass(self, as_of: datetime) -> Pass:
-        """The pass over the measurements."""
-        return self._pass(as_of, tuple(fact for fact in self.signals if fact.kind not in self.occasions))
+    def pass_over_few(self, as_of: datetime) -> Pass:
+        """The pass over the signals of all other kinds."""
+        return self._pass(as_of, tuple(fact for fact in self.signals if fact.name in self.unread))
 
     def _pass(self, as_of: datetime, facts: tuple[SignalFact, ...]) -> Pass:
         wanted: list[tuple[SignalFact, Reading]] = []

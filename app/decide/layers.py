@@ -35,4 +35,4 @@ class Rows(Mapping[str, Column]):
     def plus(self, columns: Callable[["Rows"], Iterable[Column]], *, name: str, fenced: bool = True) -> "Rows":
         """These rows with further columns, computed from the ones that are here."""
         layer: Select[Any] = select(*self.values(), *columns(self)).select_from(self.source)
-        return Rows((layer.offset(literal_column("0")) if fenced else layer).subquery(name))
+        return Rows((layer.offset(literal_column("'0'")) if fenced else layer).subquery(name))

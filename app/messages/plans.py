@@ -22,7 +22,7 @@ SHOWN = 20
 def summary(plan: Plan, policy: Policy, run_id: UUID, names: Names | None = None) -> Row:
     """The message of what a run did, who waits for a CSM, and which accounts a person has to decide on.
 
-    `names` are those of the accounts in it that have one; see `named_in`.
+    `names` are those of the accounts and CSMs in it; see `named_in`.
     """
     named = names or Names()
     made = summarise(plan, policy, SHOWN)
@@ -37,12 +37,16 @@ def summary(plan: Plan, policy: Policy, run_id: UUID, names: Names | None = None
     return row(run_id, SUMMARY, payload, plan.as_of)
 
 
-def named_in(plan: Plan, policy: Policy) -> frozenset[str]:
-    """The accounts that a summary names."""
+def named_in(plan: Plan, policy: Policy) -> tuple[frozenset[str], frozenset[str]]:
+    """The accounts and the CSMs that a summary names."""
     made = summarise(plan, policy, SHOWN)
-    decided = (decision.account_id for head in (made.reviews, made.contested) for decision in head.shown)
-    waiting = (item.account_id for item in made.waitlist.shown)
-    return frozenset((*decided, *waiting, *(pin.account_id for pin in plan.lapsed_pins[:SHOWN])))
+    owned: tuple[Decision | LapsedPin, ...] = (
+        *made.reviews.shown,
+        *made.contested.shown,
+        *plan.lapsed_pins[:SHOWN],
+    )
+    account_ids = (item.account_id for item in (*owned, *made.waitlist.shown))
+    return frozenset(account_ids), frozenset(item.owner_id for item in owned if item.owner_id)
 
 
 def blocked(plan: Plan, policy: Policy, run_id: UUID, lapses_at: datetime) -> Row:
@@ -103,6 +107,7 @@ def _noted(policy: Policy, decision: Decision, names: Names) -> dict[str, Any]:
         "name": names.accounts.get(decision.account_id),
         "band": decision.from_band,
         "owner_id": decision.owner_id,
+        "owner_name": names.csms.get(decision.owner_id or ""),
         "value": _money(decision.value),
         "rule": decision.rule,
         "against": decision.against,
@@ -116,6 +121,7 @@ def _pin(pin: LapsedPin, names: Names) -> dict[str, Any]:
         "name": names.accounts.get(pin.account_id),
         "band": pin.band,
         "owner_id": pin.owner_id,
+        "owner_name": names.csms.get(pin.owner_id or ""),
         "pinned_by": pin.pinned_by,
         "expires_at": instant(pin.expires_at),
         "reason": pin.reason,

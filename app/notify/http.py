@@ -13,6 +13,7 @@ from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from pydantic import SecretStr
 
+from app import __version__
 from app.notify.message import Undelivered
 from app.notify.wire import Limit, describe, dial
 
@@ -99,7 +100,7 @@ def _target(parts: SplitResult) -> str:
 def _headers(parts: SplitResult) -> dict[str, str]:
     headers = {
         "Content-Type": "application/json",
-        "User-Agent": "bandshift",
+        "User-Agent": f"bandshift/{__version__}",
         "Connection": "close",
     }
     if parts.username is not None:

@@ -3,11 +3,12 @@
 The HTML holds its styles, loads nothing from anywhere, and escapes every text it is given.
 """
 
+import re
 from datetime import UTC, datetime
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
-from email.utils import format_datetime, parseaddr
+from email.utils import format_datetime
 from html import escape
 from io import StringIO
 
@@ -16,6 +17,8 @@ from app.notify.letter import Letter, Line, Listing
 from app.notify.message import Message
 from app.report.page import Column, Page, Row
 
+_SPEC = r"[^\s@<>,;:\"()\[\]\\]+@[^\s@<>,;:\"()\[\]\\]+"
+_ADDRESS = re.compile(rf"(?P<bare>{_SPEC})|(?P<name>[^<>\r\n]*)<(?P<spec>{_SPEC})>")
 _LONGEST_SUBJECT = 200
 _WIDTH = 96
 _RIGHT = frozenset({"Value", "Accounts", "For"})
@@ -41,11 +44,12 @@ def write_mail(
 
 
 def address(text: str, name: str | None = None) -> Address:
-    """The address in `text`, which may hold a name of its own. Raises ValueError for what is none."""
-    own_name, spec = parseaddr(text)
-    if not spec or "@" not in spec or not spec.isprintable() or any(c.isspace() for c in spec):
+    """The one address in `text`, which may hold a name of its own: CS ops <ops@example.com>. Else ValueError."""
+    found = _ADDRESS.fullmatch(text.strip())
+    if found is None:
         raise ValueError("not an e-mail address")
-    return Address(display_name=printable(name or own_name), addr_spec=spec)
+    own_name = (found["name"] or "").strip().strip('"')
+    return Address(display_name=printable(name or own_name), addr_spec=found["spec"] or found["bare"])
 
 
 def plain(letter: Letter) -> str:

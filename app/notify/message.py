@@ -15,7 +15,8 @@ _EXACT = json.JSONDecoder(parse_float=Decimal)
 class Message:
     """One row of the outbox. `payload_json` is the database's own text of it, the same at every attempt.
 
-    `recipient` is the CSM of a digest and None for those who look after the runs; `email` is the CSM's, as it is now.
+    `recipient` is the CSM of a digest and None for those who look after the runs. `email` and `is_active` are the
+    CSM's, as they are now; `is_active` is None for one who is not among the CSMs any more.
     """
 
     message_id: str
@@ -25,6 +26,7 @@ class Message:
     recipient: str | None = None
     recipient_name: str | None = None
     email: str | None = None
+    is_active: bool | None = None
 
     @cached_property
     def payload(self) -> Mapping[str, Any]:

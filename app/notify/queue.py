@@ -148,6 +148,7 @@ def _select_message(message_id: str) -> Select[Any]:
             outbox.c.recipient,
             csms.c.name.label("recipient_name"),
             csms.c.email,
+            csms.c.active.label("is_active"),
         )
         .select_from(outbox.outerjoin(csms, csms.c.csm_id == outbox.c.recipient))
         .where(outbox.c.message_id == message_id)

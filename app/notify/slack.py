@@ -37,7 +37,10 @@ class SlackSender:
 
 def render(letter: Letter, message_id: str) -> dict[str, Any]:
     """What is posted; the id in its last line tells one that came twice."""
-    header = {"type": "header", "text": {"type": "plain_text", "text": _cut(letter.subject, _LONGEST_HEADER)}}
+    header = {
+        "type": "header",
+        "text": {"type": "plain_text", "text": _cut(printable(letter.subject), _LONGEST_HEADER)},
+    }
     footer = {"type": "context", "elements": [_mrkdwn(_escaped(message_id))]}
     texts = list(_texts(letter))
     room = _MOST_BLOCKS - 2

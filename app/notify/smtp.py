@@ -9,9 +9,11 @@ import smtplib
 import socket
 import ssl
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
 from email.headerregistry import Address
 from email.message import EmailMessage
+from types import TracebackType
 from typing import Any
 
 from app.figures import counted
@@ -30,7 +32,12 @@ class EmailSender:
         self._channel = channel
 
     def send(self, message: Message, at: datetime) -> str | None:
-        """The server has taken the mail; which recipients it refused, if any. Raises `Undelivered`."""
+        """The server has taken the mail; which recipients it refused, if any. Raises `Undelivered`.
+
+        Who has left is not told what they leave behind.
+        """
+        if message.topic == DIGEST and not message.is_active:
+            return "nobody was told: the CSM has left"
         sender = address(self._channel.sender)
         mail = write_mail(message, compose(message), sender, self._recipients(message), at)
         with Limit(self._channel.timeout_s) as limit:
@@ -46,8 +53,7 @@ class EmailSender:
         if message.topic != DIGEST:
             return tuple(address(one) for one in self._channel.to)
         if not message.email:
-            missing = "has no e-mail address" if message.recipient_name else "is not among the CSMs any more"
-            raise Undelivered(f"the CSM {missing}", is_final=True)
+            raise Undelivered("the CSM has no e-mail address", is_final=True)
         try:
             return (address(message.email, message.recipient_name),)
         except ValueError:
@@ -62,10 +68,21 @@ class _Session(smtplib.SMTP):
         self._at_once = channel.tls == "tls"
         # Without a name of its own it would ask the DNS for one, which may take its time.
         super().__init__(channel.host, channel.port, local_hostname=socket.gethostname(), timeout=limit.timeout_s)
-        if channel.tls == "starttls":
-            self.starttls(context=self._tls)
-        if channel.username is not None and channel.password is not None:
-            self.login(channel.username, channel.password.get_secret_value())
+        try:
+            if channel.tls == "starttls":
+                self.starttls(context=self._tls)
+            if channel.username is not None and channel.password is not None:
+                self.login(channel.username, channel.password.get_secret_value())
+        except BaseException:
+            self.close()
+            raise
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """The session is over. A mail that was taken is taken, however the server says goodbye."""
+        with suppress(OSError):  # as errors of smtplib are, too
+            super().__exit__(kind, error, traceback)
 
     def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
         connected = dial(host, port, self._limit, allow_private=True)

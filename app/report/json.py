@@ -24,10 +24,20 @@ Fields = Mapping[str, str]
 """The keys of an object, each with its value already as JSON text."""
 
 
-def write_json(out: IO[str], policy: Policy, plan: Plan, *, run_id: UUID | None, status: str) -> None:
+def write_json(
+    out: IO[str],
+    policy: Policy,
+    plan: Plan,
+    *,
+    run_id: UUID | None,
+    status: str,
+    about: Fields | None = None,
+    more: Mapping[str, Iterable[Fields]] | None = None,
+) -> None:
     """The whole object is written to `out`, with a newline at its end.
 
-    `status` is planned, applied, blocked or nothing; `run_id` is None for a dry run.
+    `status` is planned, applied, blocked or nothing; `run_id` is None for a dry run. `about` are
+    further keys and `more` further lists.
     """
     head = {
         "schema": _text(SCHEMA),
@@ -37,6 +47,7 @@ def write_json(out: IO[str], policy: Policy, plan: Plan, *, run_id: UUID | None,
         "plan_sha256": _text(plan.sha256),
         "status": _text(status),
         "counts": _text(counts(plan)),
+        **(about or {}),
     }
     lists: Mapping[str, Iterable[Fields]] = {
         "flows": map(_flow, flows(plan, policy)),
@@ -50,6 +61,7 @@ def write_json(out: IO[str], policy: Policy, plan: Plan, *, run_id: UUID | None,
         "books": map(_book, plan.books),
         "lapsed_pins": map(_lapsed_pin, plan.lapsed_pins),
         "notes": ({"note": _text(note)} for note in plan.notes),
+        **(more or {}),
     }
     out.write("{\n")
     for key, value in head.items():
@@ -178,12 +190,16 @@ def _evidence(decision: Decision) -> str:
     return _object({"facts": decision.facts, "rules": decision.rules})
 
 
+_encode = json.JSONEncoder(ensure_ascii=False).encode
+"""Not `json.dumps`, which makes an encoder for every text."""
+
+
 def _object(fields: Fields) -> str:
     return "{" + ", ".join(f'"{key}": {value}' for key, value in fields.items()) + "}"
 
 
 def _text(value: str | int | Mapping[str, int] | None) -> str:
-    return json.dumps(value, ensure_ascii=False)
+    return _encode(value)
 
 
 def _money(value: Decimal | None) -> str:

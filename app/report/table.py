@@ -39,7 +39,10 @@ def write_table(
     title: str,
     ending: str,
 ) -> None:
-    """The whole report is written to `out`: `title` at the top, `ending` (what happens next) at the bottom."""
+    """The whole report is written to `out`: `title` at the top, `ending` (what happens next) at the bottom.
+
+    Lines of the ending that are indented are commands to copy, and are not wrapped.
+    """
     page = Page(out)
     _opening(page, policy, plan, summary, title)
     _bands(page, policy, plan, summary)
@@ -57,7 +60,11 @@ def write_table(
     _notes(page, plan.notes)
     _guards(page, plan.verdicts)
     page.line()
-    page.paragraph(ending, style="bold")
+    for line in ending.splitlines():
+        if line.startswith(" "):
+            page.line(line)
+        else:
+            page.paragraph(line, style="bold")
 
 
 def _opening(page: Page, policy: Policy, plan: Plan, summary: Summary, title: str) -> None:

@@ -46,7 +46,7 @@ GRANTS: Mapping[Role, Mapping[str, str]] = {
         "owner_history": _ADD,
         "policies": _ADD,
         "kept_moves": _ADD,
-        "runs": f"{_ADD}, UPDATE (finished_at, duration_ms, answer, answered_at, answered_by)",
+        "runs": f"{_ADD}, UPDATE (finished_at, duration_ms, answer, answered_at, answered_by, error)",
         "pins": f"{_ADD}, UPDATE (unpinned_at, unpinned_by)",
         "outbox": f"{_ADD}, UPDATE (delivered_at)",
         "deliveries": f"{_ADD}, UPDATE (status, attempts, next_attempt_at, gives_up_at, last_error, ended_at)",

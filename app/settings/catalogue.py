@@ -49,12 +49,6 @@ def settings_there_are() -> tuple[Setting, ...]:
 
 
 @cache
-def channel_types() -> tuple[str, ...]:
-    """The types of channels, in the order of the model."""
-    return tuple(dict.fromkeys(setting.channel for setting in settings_there_are() if setting.channel))
-
-
-@cache
 def by_path(path: Path) -> Setting | None:
     """The setting at `path`, in which a channel has its name; None if there is none."""
     sought = _general(path)

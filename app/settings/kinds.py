@@ -3,6 +3,7 @@
 import re
 from base64 import b64decode
 from binascii import Error as NotBase64
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
@@ -31,6 +32,13 @@ def name(value: str) -> str:
     """The name of a channel: lower case, and such that a variable can say it."""
     if not _NAME.fullmatch(value):
         raise ValueError("should be a name in lower case: a letter, then letters, digits and single _")
+    return value
+
+
+def channel(value: Any) -> Any:
+    """A table that says a type of channel there is, or a channel; pydantic would quote the type."""
+    if isinstance(value, Mapping) and value.get("type") not in ("webhook", "slack", "email"):
+        raise ValueError("type should be 'webhook', 'slack' or 'email'")
     return value
 
 

@@ -8,7 +8,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from app.settings import kinds
@@ -45,14 +53,20 @@ class Worker(Part):
         default="latest", description="Which missed slots are run late: the latest, all, or none"
     )
     max_lateness_hours: Whole = Field(
-        default=120, ge=1, le=8760, description="Hours after which a missed slot is skipped rather than run"
+        default=120,
+        ge=1,
+        le=8760,
+        description="Hours after which a missed slot is skipped rather than run, with `all` too",
     )
     first_slot: Literal["next", "latest"] = Field(
-        default="next", description="On a database without runs: wait for the next slot, or run the latest at once"
+        default="next", description="Where no slot was ever due: wait for the `next` one, or run the `latest` at once"
     )
     attempts: Whole = Field(default=5, ge=1, le=100, description="How often a slot is tried until a person is told")
     retry_minutes: Whole = Field(
-        default=15, ge=1, le=1440, description="Minutes until a failed slot is tried again; doubled by each attempt"
+        default=15,
+        ge=1,
+        le=1440,
+        description="Minutes until a failed slot is tried again; doubled by each attempt, up to six hours",
     )
     answer_within_hours: Whole = Field(
         default=120, ge=1, le=8760, description="Hours in which a run that awaits approval has to be answered"
@@ -120,7 +134,7 @@ class Email(Part):
         return self
 
 
-Channel = Annotated[Webhook | Slack | Email, Field(discriminator="type")]
+Channel = Annotated[Webhook | Slack | Email, Field(discriminator="type"), BeforeValidator(kinds.channel)]
 
 
 class Delivery(Part):
@@ -129,7 +143,6 @@ class Delivery(Part):
     give_up_hours: Whole = Field(default=72, ge=1, le=8760, description="Hours until a message is parked")
     first_retry_s: Whole = Field(default=30, ge=1, le=86_400, description="Seconds until the second attempt")
     last_retry_s: Whole = Field(default=3600, ge=1, le=86_400, description="The most seconds between two attempts")
-    batch: Whole = Field(default=50, ge=1, le=10_000, description="How many messages are claimed at once")
 
     @model_validator(mode="after")
     def _ordered(self) -> "Delivery":
@@ -146,9 +159,10 @@ class Metrics(Part):
     )
     port: Whole | None = Field(default=None, ge=1, le=65535, description="The port; none: they are not served")
     textfile: Path | None = Field(
-        default=None, description="The file they are written to for node_exporter, after each run"
+        default=None,
+        description="The file they are written to for node_exporter, after each run and by the worker at each tick",
     )
-    push_url: Url | None = Field(default=None, description="The Pushgateway they are pushed to, after each run")
+    push_url: Url | None = Field(default=None, description="The Pushgateway they are pushed to, at the same times")
     job: str = Field(default="bandshift", min_length=1, max_length=100, description="Their job name at the Pushgateway")
 
 

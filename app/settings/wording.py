@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from app.settings.catalogue import Path, by_path, channel_types
+from app.settings.catalogue import Path, by_path
 from app.settings.sources import Place, Said, Wrong
 
 _KINDS = {
@@ -82,7 +82,4 @@ def _sentence(kind: str, context: Mapping[str, Any], loc: tuple[int | str, ...])
             return f"should be {context['expected']}"
         case "extra_forbidden":
             return f"is not a setting of a channel of type {loc[2]}"
-        case "union_tag_invalid" | "union_tag_not_found":
-            *others, last = map(repr, channel_types())
-            return f"type should be {', '.join(others)} or {last}"
     return _KINDS.get(kind, "cannot be used")

@@ -1,13 +1,17 @@
 #!/bin/sh
-# The first time only: a random password, and the URL that holds it, in a volume that this project's containers share.
-# Read by root (the database's entry point) and by the group of the image's user, by nobody else. With a database or a
-# secret store of your own, leave this service out and let DATABASE_URL_FILE name your file.
+# The first time only: random passwords and the URLs that hold them, in two volumes. The database, the migration and the
+# sample company see the owner's; the worker sees nothing but its own URL, whose role may not change history.
 set -eu
-cd /run/secrets
-[ -s database_url ] && exit 0
-umask 027
-password=$(head -c 32 /dev/urandom | base64 | tr -d '\n=' | tr '+/' '-_')
-printf '%s' "$password" >postgres_password
-printf 'postgresql://bandshift:%s@db:5432/bandshift' "$password" >database_url.new
-chgrp 10001 . database_url.new
-mv database_url.new database_url
+[ -s /worker/database_url ] && exit 0
+umask 077
+
+password() { head -c 32 /dev/urandom | base64 | tr -d '\n=' | tr '+/' '-_'; }
+url() { printf 'postgresql://%s:%s@db:5432/bandshift' "$1" "$2"; }
+
+owner=$(password) worker=$(password)
+printf '%s' "$owner" >/owner/postgres_password
+printf '%s' "$worker" >/owner/worker_password
+url bandshift "$owner" >/owner/database_url
+url bandshift_app "$worker" >/worker/database_url.new
+chown 10001 /owner/database_url /worker/database_url.new # the image's user; the rest is read by root
+mv /worker/database_url.new /worker/database_url

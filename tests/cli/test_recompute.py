@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -87,7 +88,11 @@ def test_a_guard_that_trips_reports_its_reason_and_exits_3(bandshift: Run, compa
     assert "STOP  moved_accounts" in ended.out
     assert "bandshift: a guard stopped this plan and nothing moved; moved_accounts: " in ended.err
     assert "bandshift: a guard would stop this plan; moved_accounts: " in dry.err
-    assert {**before, "runs": before["runs"] + 1, "policies": 1} == counted(company)
+    assert {**before, "runs": before["runs"] + 1, "policies": 1, "outbox": 1} == counted(company)
+    run_id = re.search(r"bandshift approve (\S+) --plan-sha [0-9a-f]{12} --by WHO\n", ended.err)
+    assert run_id is not None
+    assert f"  bandshift reject {run_id[1]} --by WHO\n" in ended.out
+    assert "bandshift approve" not in dry.out + dry.err
 
 
 def test_a_run_beside_another_is_busy_and_exits_4(bandshift: Run, company: Engine) -> None:

@@ -3,13 +3,11 @@
 import json
 import socket
 import ssl
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from time import monotonic
 
 import pytest
-import trustme
 from pydantic import SecretStr
 from sqlalchemy import Engine
 from standardwebhooks.webhooks import Webhook as Verifier
@@ -18,8 +16,11 @@ from standardwebhooks.webhooks import WebhookVerificationError
 from app.notify import http, wire
 from app.notify.message import Undelivered
 from app.notify.webhook import sign
+from tests.notify.certificates import authority, tls, trusted
 from tests.notify.endpoints import Act, answer, babble, closed_port, cut, cut_within, drip, say_nothing, serve
 from tests.notify.told import LATER, NOW, SECRET, deliver, has_ended, next_attempt, settings, stands, tell, webhook
+
+__all__ = ["authority", "tls", "trusted"]
 
 
 def test_the_signature_is_that_of_the_specification() -> None:
@@ -201,25 +202,6 @@ def test_the_address_that_was_checked_is_the_one_that_is_reached(
 
 
 # ---- TLS -------------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def authority() -> trustme.CA:
-    return trustme.CA()
-
-
-@pytest.fixture
-def tls(authority: trustme.CA) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("localhost").configure_cert(context)
-    return context
-
-
-@pytest.fixture
-def trusted(authority: trustme.CA, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    with authority.cert_pem.tempfile() as path:
-        monkeypatch.setenv("SSL_CERT_FILE", path)
-        yield
 
 
 @pytest.mark.usefixtures("trusted")

@@ -1,0 +1,129 @@
+"""From the tables to a plan: what is decided, who owns it, what the guards say. Nothing is written.
+
+Each step is a module; what of them is read by which connection, and when, is here.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from functools import partial
+from itertools import chain
+
+from sqlalchemy import Connection, func, literal, select
+
+from app import runs
+from app.circumstances import completed
+from app.decide import LIVE, check_columns, in_parts, take_census
+from app.decide.book import Question
+from app.decide.census import census_of, count_measured, take_tally
+from app.feeds import Feed, read_feeds
+from app.guards import Findings, judge
+from app.owners import assign
+from app.pins import read_lapsed
+from app.plan import Plan
+from app.policy.model import Policy
+from app.readers import gather, meanwhile
+from app.rebalance import Balance, read_movable
+from app.roster import claims, read_families, read_roster, read_unsettled, roster_of, unserved
+from app.tracing import span
+
+Planner = Callable[[Connection, Policy, datetime, Sequence[Connection]], Plan]
+"""Plans as a transaction sees the tables, with the help of other connections that see the same."""
+
+_SETTINGS = {"work_mem": "128MB", "hash_mem_multiplier": "2", "lock_timeout": "60s"}
+"""Of a run's transaction. Its few statements pass over whole tables, and spilling to disk is what would be slow; a
+row that somebody else holds on to fails the run instead of hanging it.
+"""
+
+
+def make_plan(connection: Connection, policy: Policy, as_of: datetime, beside: Sequence[Connection] = ()) -> Plan:
+    """The plan of a run at `as_of`, guards included, as the connection's transaction sees the tables.
+
+    Connections `beside` it that see the same take a part of the reading. Raises Mistake when the policy does not fit
+    the live columns.
+    """
+    connections = (connection, *beside)
+    for one in connections:
+        one.execute(select(*(func.set_config(name, value, literal(value=True)) for name, value in _SETTINGS.items())))
+    check_columns(connection)
+    ask = Question(policy, as_of, LIVE)
+    parts = in_parts(connection, policy, as_of, 1 if not beside else 2 * len(connections))
+    with span("decide"):
+        *decided, tally, members, unsettled = gather(
+            connections,
+            [
+                *parts,
+                partial(take_tally, ask=ask),
+                read_families,
+                partial(read_unsettled, policy=policy, as_of=as_of),
+            ],
+        )
+    with span("assign"), meanwhile(connections, partial(_read_inputs, ask)) as inputs:
+        decisions = tuple(chain.from_iterable(decided))
+        roster = roster_of(connection, policy, as_of, tally=tally, members=members, unsettled=unsettled)
+        claimed = completed(connection, policy, as_of, claims(decisions, roster))
+        pooled = frozenset(band.name for band in policy.bands if band.pooled)
+        owners = assign(pooled, roster.csms, claimed, as_of)
+        measured, feeds = inputs()
+    plan = Plan(
+        as_of=as_of,
+        policy_name=policy.name,
+        policy_sha=policy.sha256,
+        decisions=decisions,
+        owner_changes=owners.changes,
+        waitlist=owners.waitlist,
+        books=owners.books,
+        census=census_of(ask, tally, measured),
+        verdicts=(),
+        notes=(*roster.notes, *unserved(policy, roster.csms, owners.waitlist), *owners.notes),
+        lapsed_pins=read_lapsed(connection, as_of),
+    )
+    return _guarded(connection, policy, plan, feeds)
+
+
+def _read_inputs(ask: Question, connection: Connection) -> tuple[Mapping[str, int], tuple[Feed, ...]]:
+    """What the guards know of the signals: how many accounts have each measurement, and the feeds."""
+    return count_measured(connection, ask), read_feeds(connection, ask.policy, ask.as_of)
+
+
+def make_rebalance(
+    connection: Connection, policy: Policy, as_of: datetime, beside: Sequence[Connection] = (), *, max_moves: int
+) -> Plan:
+    """The plan that evens out the books with at most `max_moves` changes of owner, and does nothing else."""
+    del beside  # there is little to read
+    check_columns(connection)
+    census = take_census(connection, policy, as_of)
+    roster = read_roster(connection, policy, as_of)
+    balance = Balance(roster.csms, read_movable(connection, policy, as_of, roster))
+    changes = balance.moves(max_moves)
+    plan = Plan(
+        as_of=as_of,
+        policy_name=policy.name,
+        policy_sha=policy.sha256,
+        decisions=(),
+        owner_changes=changes,
+        waitlist=(),
+        books=balance.books(),
+        census=census,
+        verdicts=(),
+        notes=roster.notes,
+    )
+    return _guarded(connection, policy, plan, read_feeds(connection, policy, as_of))
+
+
+def _guarded(connection: Connection, policy: Policy, plan: Plan, feeds: Sequence[Feed]) -> Plan:
+    """The plan with the verdicts of its guards."""
+    with span("guard"):
+        return replace(plan, verdicts=judge(policy, _findings(connection, plan, feeds)))
+
+
+def _findings(connection: Connection, plan: Plan, feeds: Sequence[Feed]) -> Findings:
+    return Findings(
+        as_of=plan.as_of,
+        census=plan.census,
+        decisions=plan.decisions,
+        owner_changes=plan.owner_changes,
+        books=plan.books,
+        feeds=feeds,
+        last_run=runs.last_run(connection, plan.as_of),
+    )

@@ -1,0 +1,1 @@
+"""Looking for secrets in everything that is let out: see tests/test_canary.py."""

@@ -1,0 +1,140 @@
+from datetime import timedelta
+from importlib.resources import files
+from time import monotonic
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, Engine, create_engine, func, literal, select, text
+from sqlalchemy.exc import DBAPIError
+
+from app.decide import LIVE, decide, decision_statement
+from app.decide.spans import Span, read_spans, within
+from app.decide.stream import compiled, stream_rows
+from app.demo import DEMO_AS_OF, fill
+from app.pipeline import recompute
+from app.plan import Decision
+from app.policy.read import default_policy, read_policy
+from app.readers import beside, gather, meanwhile
+from app.tables import accounts
+
+LONG_S = 20.0
+
+
+def count(connection: Connection) -> Any:
+    return connection.execute(select(func.count()).select_from(accounts)).scalar_one()
+
+
+def add_account(engine: Engine, account_id: str) -> None:
+    with engine.begin() as other:
+        other.execute(accounts.insert().values(account_id=account_id))
+
+
+@pytest.mark.parametrize("isolation", ["READ COMMITTED", "REPEATABLE READ"])
+def test_connections_beside_see_what_the_first_one_saw(database: Engine, isolation: Any) -> None:
+    add_account(database, "a")
+    with database.connect().execution_options(isolation_level=isolation) as first, beside(database, first) as others:
+        add_account(database, "b")
+        assert [count(other) for other in others] == [1]
+
+
+def test_connections_beside_only_read(database: Engine) -> None:
+    write = accounts.insert().values(account_id="a")
+    with (
+        database.connect() as first,
+        beside(database, first) as (other,),
+        pytest.raises(DBAPIError, match="read-only transaction"),
+    ):
+        other.execute(write)
+
+
+def test_where_no_other_connection_is_to_be_had_a_run_reads_alone(database: Engine) -> None:
+    with database.begin() as connection:
+        fill(connection, accounts=200, seed=1, as_of=DEMO_AS_OF)
+    with_two = recompute(database, default_policy(), DEMO_AS_OF, dry_run=True)
+    narrow = create_engine(database.url, pool_size=1, max_overflow=0, pool_timeout=0.01)
+    alone = recompute(narrow, default_policy(), DEMO_AS_OF, dry_run=True)
+    narrow.dispose()
+    assert alone.plan.sha256 == with_two.plan.sha256
+    assert alone.plan.decisions
+
+
+def test_what_tasks_return_is_in_their_order(database: Engine) -> None:
+    def task(number: int) -> Any:
+        return lambda connection: connection.execute(select(literal(number))).scalar_one()
+
+    with database.connect() as first, beside(database, first) as others:
+        assert gather((first, *others), [task(number) for number in range(20)]) == list(range(20))
+        assert gather((first,), [task(1), task(2)]) == [1, 2]
+
+
+def test_an_error_ends_what_the_others_are_at(database: Engine) -> None:
+    def fails(connection: Connection) -> Any:
+        return connection.execute(text("SELECT 1 / 0"))
+
+    def lasts(connection: Connection) -> Any:
+        return connection.execute(text("SELECT pg_sleep(:s)"), {"s": LONG_S})
+
+    began = monotonic()
+    with database.connect() as first, beside(database, first) as others:
+        with pytest.raises(DBAPIError, match="division by zero"), meanwhile((first, *others), lasts):
+            fails(first)
+        first.rollback()
+    for tasks in ([fails, lasts], [lasts, fails]):
+        with (
+            database.connect() as first,
+            beside(database, first) as others,
+            pytest.raises(DBAPIError, match="division by zero"),
+        ):
+            gather((first, *others), tasks)
+    assert monotonic() - began < LONG_S
+
+
+def test_what_is_done_meanwhile_is_done_alone_where_there_is_nobody_else(database: Engine) -> None:
+    add_account(database, "a")
+    with database.connect() as first, meanwhile((first,), count) as counted:
+        assert counted() == 1
+    with database.connect() as first, beside(database, first) as others, meanwhile((first, *others), count) as counted:
+        assert counted() == 1
+
+
+@pytest.mark.parametrize("cuts", [["acc-0000100"], ["", "acc-0000050", "acc-0000050x", "zzz"], ["acc-0000199"]])
+def test_accounts_decided_in_spans_are_decided_as_all_at_once(connection: Connection, cuts: list[str]) -> None:
+    fill(connection, accounts=200, seed=1, as_of=DEMO_AS_OF)
+    policy, as_of = default_policy(), DEMO_AS_OF + timedelta(days=7)
+    statement = compiled(connection, decision_statement(policy, as_of, within(LIVE)))
+    limits = [None, *cuts, None]
+    spans = [Span(limits[place], limits[place + 1]) for place in range(len(limits) - 1)]
+    found = [Decision(*row) for span in spans for row in stream_rows(connection, statement, span.parameters)]
+    assert found == list(decide(connection, policy, as_of))
+    assert found
+
+
+def test_spans_hold_every_account_and_are_about_alike(connection: Connection) -> None:
+    connection.execute(
+        text(
+            "INSERT INTO coverage (account_id, band, band_since, band_rule)"
+            " SELECT 'a' || lpad(n::text, 6, '0'), 'tech', now(), 'entry' FROM generate_series(1, 30000) AS n"
+        )
+    )
+    connection.execute(text("ANALYZE coverage"))
+    spans = read_spans(connection, 4)
+    assert (spans[0].start, spans[-1].end) == (None, None)
+    assert [one.end for one in spans[:-1]] == [one.start for one in spans[1:]]
+    assert len(spans) > 1
+
+
+def test_few_accounts_are_one_span(connection: Connection) -> None:
+    assert list(read_spans(connection, 4)) == [Span()]
+
+
+def test_accounts_that_are_ranked_among_each_other_are_decided_together(database: Engine) -> None:
+    shipped = (files("app.policy") / "default.toml").read_text()
+    rules, _, _ = shipped.partition("[[cases]]")
+    ranked = rules.replace('"value < demotion_floor"', '"value < demotion_floor and value_rank > 3"')
+    assert ranked != rules
+    policy = read_policy(ranked, source="ranked.toml")
+    with database.begin() as connection:
+        fill(connection, accounts=200, seed=1, as_of=DEMO_AS_OF)
+    with database.connect() as first:
+        alone = list(decide(first, policy, DEMO_AS_OF))
+    assert list(recompute(database, policy, DEMO_AS_OF, dry_run=True).plan.decisions) == alone
