@@ -16,7 +16,7 @@ from app.owners import Assignment, Claim, Csm, assign, serves
 from app.owners.deal import Circle
 from app.owners.desk import Desk
 from app.owners.market import markets
-from app.owners.sacks import filled
+from app.owners.sacks import filled, weighed
 from bench.hand_out import hand_out, most_room, round_robin
 from bench.owners import SHAPES, contest, make_company
 
@@ -203,7 +203,7 @@ def test_the_simpler_ways_are_among_what_is_tried(seed: int) -> None:
         circle = Circle(parts, AS_OF)
         for choose, ways in (
             (round_robin, [circle.dealt(market) for market in parts]),
-            (most_room, [filled(market, {}).chosen for market in parts]),
+            (most_room, [filled(weighed(market), {}).chosen for market in parts]),
         ):
             ours = {
                 market.claims[account].account_id: market.books[csm].csm.csm_id

@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 
 from app.owners.market import Market, turn
-from app.owners.sacks import Sacks
+from app.owners.sacks import Sacks, Scales, weighed
 
 
 class Circle:
@@ -19,13 +19,21 @@ class Circle:
     def __init__(self, markets: Sequence[Market], as_of: datetime) -> None:
         self._markets, self._as_of = markets, as_of
 
+    def scales(self, market: Market) -> Scales:
+        """The market in numbers."""
+        return self._scales[self._markets.index(market)]
+
     def dealt(self, market: Market) -> Mapping[int, int]:
         """The CSM of every account of the market that was dealt, both by position."""
-        return self._dealt[self._markets.index(market)]
+        return self._dealt[self._markets.index(market)].chosen
 
     @cached_property
-    def _dealt(self) -> list[dict[int, int]]:
-        sacks = [Sacks(market) for market in self._markets]
+    def _scales(self) -> list[Scales]:
+        return [weighed(market) for market in self._markets]
+
+    @cached_property
+    def _dealt(self) -> list[Sacks]:
+        sacks = [Sacks(scales) for scales in self._scales]
         csm_ids = sorted(book.csm.csm_id for market in self._markets for book in market.books)
         place = {csm_id: number for number, csm_id in enumerate(csm_ids)}
         seats = [np.array([place[book.csm.csm_id] for book in market.books]) for market in self._markets]
@@ -42,4 +50,4 @@ class Circle:
                 at = int(np.searchsorted(round_table, following)) % len(able)
                 sacks[number].put(account, int(able[at]))
                 following = int(round_table[at]) + 1
-        return [each.chosen for each in sacks]
+        return sacks

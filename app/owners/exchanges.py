@@ -17,7 +17,7 @@ from app.owners.sacks import Sacks
 _ROUNDS = 3
 _LOOK_AT = 8
 _AMONG = 40
-_TRIES = 20_000
+_TRIES = 5_000
 _RELOCATIONS = 10_000
 _EXCHANGES = 10_000
 

@@ -21,11 +21,10 @@ from decimal import Decimal
 
 import numpy as np
 
-from app.owners.books import worth
 from app.owners.exchanges import improve
 from app.owners.flow import Network, Numbers
 from app.owners.market import Market
-from app.owners.sacks import Sacks, filled, in_units, unit_of
+from app.owners.sacks import Sacks, Scales, filled, in_units
 
 _LONG, _OF_A_LONG_ONE = 5_000, 2
 
@@ -38,18 +37,18 @@ class Split:
     by_class: dict[tuple[int, int], int]
 
 
-def within_limits(market: Market, chosen: Mapping[int, int], dealt: Mapping[int, int], split: Split) -> dict[int, int]:
+def within_limits(scales: Scales, chosen: Mapping[int, int], dealt: Mapping[int, int], split: Split) -> dict[int, int]:
     """The best placing that was found. `chosen` is what the flow placed, `dealt` what round robin does."""
-    starts = [filled(market, chosen), filled(market, {}), _as_split(market, split), filled(market, dealt)]
+    starts = [filled(scales, chosen), filled(scales, {}), _as_split(scales, split), filled(scales, dealt)]
     best_first = sorted(starts, key=lambda sacks: sacks.placed, reverse=True)
-    for sacks in best_first[: _OF_A_LONG_ONE if len(market.claims) > _LONG else None]:
+    for sacks in best_first[: _OF_A_LONG_ONE if len(scales.value) > _LONG else None]:
         improve(sacks)
     return max(starts, key=lambda sacks: sacks.placed).chosen
 
 
-def _as_split(market: Market, split: Split) -> Sacks:
+def _as_split(scales: Scales, split: Split) -> Sacks:
     """Each account, by its turn, is with the roomiest of the class that most of its kind's value is still meant for."""
-    sacks, left = Sacks(market), dict(split.by_class)
+    market, sacks, left = scales.market, Sacks(scales), dict(split.by_class)
     class_of = {csm: number for number, members in enumerate(market.members) for csm in members}
 
     def choose(account: int, able: Numbers) -> int:
@@ -64,10 +63,9 @@ def _as_split(market: Market, split: Split) -> Sacks:
     return sacks
 
 
-def split_up(market: Market) -> Split:
+def split_up(scales: Scales) -> Split:
     """The most value that can be placed if accounts are split among CSMs, who hold no more than their best seats."""
-    unit = unit_of(market)
-    values = np.array([in_units(worth(claim.value), unit) for claim in market.claims], dtype=np.int64)
+    market, unit, values = scales.market, scales.unit, scales.value
     total = np.zeros(len(market.classes), dtype=np.int64)
     np.add.at(total, np.array(market.kinds), values)
     holds = _most_held(market, values, unit)

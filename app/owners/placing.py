@@ -54,8 +54,9 @@ def _solved(market: Market, circle: Circle) -> Solution:
     most = sum((worth(market.claims[account].value) for account in flow.placed), NOTHING)
     if len(chosen) == len(flow.placed):
         return Solution(market, wanted, chosen, most)
-    split = split_up(market)
-    found = within_limits(market, chosen, circle.dealt(market), split)
+    scales = circle.scales(market)
+    split = split_up(scales)
+    found = within_limits(scales, chosen, circle.dealt(market), split)
     return Solution(market, wanted, found, min(most, split.value))
 
 

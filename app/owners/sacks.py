@@ -1,7 +1,8 @@
 """Books with limits while they are filled: who holds what, how much room is left, and simple ways to fill them."""
 
 from bisect import bisect_left, insort
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 import numpy as np
@@ -20,26 +21,44 @@ Choose = Callable[[int, Numbers], int]
 """Of those who can take an account, at least one, the one who does; both are positions in the market's lists."""
 
 
-class Sacks:
-    """A placing that honours every limit. Accounts and CSMs are positions in the market's lists.
+@dataclass(frozen=True, slots=True)
+class Scales:
+    """A market in numbers: its values as whole units, rounded against us where they are finer.
 
-    Values are whole numbers of a unit, rounded against us where they are finer: an account up, a book's limit down.
+    So the value of an account is rounded up, and what a book has to spare down.
     """
 
-    def __init__(self, market: Market) -> None:
-        self.market = market
-        unit = unit_of(market)
-        self.value = np.array([in_units(worth(claim.value), unit) for claim in market.claims], dtype=np.int64)
-        spares = (_BOUNDLESS if book.spare is None else _floor(book.spare, unit) for book in market.books)
-        self.spare = np.array([min(spare, _BOUNDLESS) for spare in spares], dtype=np.int64)
-        self.seats = np.array([book.seats for book in market.books], dtype=np.int64)
-        self.serving = [np.array(market.servers(kind), dtype=np.int64) for kind in range(len(market.classes))]
-        self._free = np.array([book.csm.max_accounts - book.accounts for book in market.books], dtype=np.int64)
-        self._size = np.array([book.csm.max_accounts for book in market.books], dtype=np.float64)
-        self._meant = np.array([float((book.csm.max_book or 0) / unit) for book in market.books])
+    market: Market
+    unit: Decimal
+    value: Numbers
+    spare: Numbers
+    serving: Sequence[Numbers]
+
+
+def weighed(market: Market) -> Scales:
+    """The market in numbers."""
+    unit = _unit_of(market)
+    value = np.array([in_units(worth(claim.value), unit) for claim in market.claims], dtype=np.int64)
+    spares = (_BOUNDLESS if book.spare is None else _floor(book.spare, unit) for book in market.books)
+    spare = np.array([min(one, _BOUNDLESS) for one in spares], dtype=np.int64)
+    serving = [np.array(market.servers(kind), dtype=np.int64) for kind in range(len(market.classes))]
+    return Scales(market, unit, value, spare, serving)
+
+
+class Sacks:
+    """A placing that honours every limit. Accounts and CSMs are positions in the market's lists."""
+
+    def __init__(self, scales: Scales) -> None:
+        self.market, self.value, self.serving = scales.market, scales.value, scales.serving
+        books = scales.market.books
+        self.spare = scales.spare.copy()
+        self.seats = np.array([book.seats for book in books], dtype=np.int64)
+        self._free = np.array([book.csm.max_accounts - book.accounts for book in books], dtype=np.int64)
+        self._size = np.array([book.csm.max_accounts for book in books], dtype=np.float64)
+        self._meant = np.array([float((book.csm.max_book or 0) / scales.unit) for book in books])
         self.waits: NDArray[np.bool_] = np.ones(len(self.value), dtype=np.bool_)
         self.chosen: dict[int, int] = {}
-        self.held: list[list[tuple[int, int]]] = [[] for _ in market.books]  # value and account, ascending
+        self.held: list[list[tuple[int, int]]] = [[] for _ in books]  # value and account, ascending
         self._value_placed = 0
 
     @property
@@ -101,16 +120,16 @@ class Sacks:
         return int(self.spare[open_to].max()) + 1 if len(open_to) else 0
 
 
-def filled(market: Market, chosen: Mapping[int, int]) -> Sacks:
+def filled(scales: Scales, chosen: Mapping[int, int]) -> Sacks:
     """The given placing, which honours the limits, and whoever else there is room for."""
-    sacks = Sacks(market)
+    sacks = Sacks(scales)
     for account, csm in sorted(chosen.items()):
         sacks.put(account, csm)
     sacks.fill()
     return sacks
 
 
-def unit_of(market: Market) -> Decimal:
+def _unit_of(market: Market) -> Decimal:
     """The finest of 0.0001, 0.001, ... in which all values together are few enough units."""
     total = sum((worth(claim.value) for claim in market.claims), Decimal(len(market.claims)))
     unit = Decimal("0.0001")
