@@ -23,7 +23,8 @@ def sentence(clause: str) -> str:
     """The clause as a sentence of its own; a name or an id at its start keeps its letters."""
     first = clause.split(" ", 1)[0]
     capital = clause[:1].upper() if first.isalpha() else clause[:1]
-    return f"{capital}{clause[1:]}".rstrip(".") + "."
+    said = f"{capital}{clause[1:]}".rstrip(".")
+    return said if said.endswith("?") else f"{said}."
 
 
 def number(value: Decimal | int, decimals: int = 4) -> str:

@@ -7,6 +7,7 @@ run that failed can still be told of.
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import datetime
+from threading import Lock
 from traceback import extract_tb
 
 import structlog
@@ -21,13 +22,23 @@ from app.tracing import span
 
 Stop = Callable[[], bool]
 
+_delivering = Lock()
+"""Held by the thread that delivers: a process sends one message at a time through a channel."""
+
 log = structlog.get_logger()
 
 
 def follow_up(engine: Engine, settings: Settings, now: datetime, *, deadline: datetime, stop: Stop) -> None:
-    """What is due in the outbox was delivered, as far as `deadline` and `stop` let it. Errors are logged."""
-    if not stop():
+    """What is due in the outbox was delivered, as far as `deadline` and `stop` let it. Errors are logged.
+
+    While another thread of this process delivers, nothing is done: the next delivery is soon enough.
+    """
+    if stop() or not _delivering.acquire(blocking=False):
+        return
+    try:
         step("deliver", lambda: _deliver(engine, settings, now, deadline, stop))
+    finally:
+        _delivering.release()
 
 
 def step(name: str, work: Callable[[], object]) -> bool:

@@ -1,5 +1,7 @@
 """`python -m app.worker`: looks at the ledger when it starts and every few minutes, and does what is due.
 
+What is to be told goes out at each look, and every minute in between: no second attempt waits for the next look.
+
 APScheduler wakes it and knows nothing of slots: its jobs are in memory, and a wake-up that comes late still counts.
 The ledger decides, so that any number of workers may run. No tick ends the worker, whatever goes wrong in it; a
 database that is away is waited for. SIGTERM and SIGINT end it: the run under way comes to its end, nothing new begins.
@@ -67,12 +69,18 @@ def work(settings: Settings, stopping: Event, *, clock: Clock) -> None:
             timezone=UTC,  # otherwise that of the machine
             job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
         )
+        worker = settings.worker
         scheduler.add_job(
             partial(tick, engine, settings, stopping, clock=clock, looked=ticks.note),
-            IntervalTrigger(minutes=settings.worker.tick_minutes, timezone=UTC),
+            IntervalTrigger(minutes=worker.tick_minutes, timezone=UTC),
             next_run_time=datetime.now(UTC),
         )
-        log.info("worker.started", tick_minutes=settings.worker.tick_minutes)
+        scheduler.add_job(
+            partial(deliver, engine, settings, stopping, clock=clock),
+            IntervalTrigger(seconds=worker.delivery_seconds, timezone=UTC),
+            max_instances=2,  # one that finds another at work ends at once; with one, each miss would be a warning
+        )
+        log.info("worker.started", tick_minutes=worker.tick_minutes, delivery_seconds=worker.delivery_seconds)
         scheduler.start()
         stopping.wait()
         log.info("worker.stopping")
@@ -98,10 +106,22 @@ def tick(
     stop = stopping.is_set
     step("slots", lambda: run_due(engine, read, settings.worker, clock(), stop=stop))
     now = clock()
-    deadline = now + timedelta(minutes=settings.worker.tick_minutes)
-    follow_up(engine, settings, now, deadline=deadline, stop=stop)
+    follow_up(engine, settings, now, deadline=_deadline(settings, now), stop=stop)
     looked(now)
     step("metrics", lambda: metrics.publish(engine, settings, clock()))
+
+
+def deliver(engine: Engine, settings: Settings, stopping: Event, *, clock: Clock) -> None:
+    """What was due in the outbox was delivered, between two ticks; what could not be is in the log."""
+    if stopping.is_set() or not step("schema", lambda: _check(engine)):
+        return
+    now = clock()
+    follow_up(engine, settings, now, deadline=_deadline(settings, now), stop=stopping.is_set)
+
+
+def _deadline(settings: Settings, now: datetime) -> datetime:
+    """When a delivery begins nothing more: the next goes on, and no tick is held up by a slow channel."""
+    return now + timedelta(seconds=settings.worker.delivery_seconds)
 
 
 def _check(engine: Engine) -> None:

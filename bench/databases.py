@@ -44,7 +44,8 @@ class Databases:
         """A clone of `source` exists in which no account has a band yet."""
         self._clone(name, source.name)
         with self._engine(name) as engine, engine.begin() as connection:
-            connection.execute(text("TRUNCATE coverage, band_history, owner_history, outbox, pins, runs"))
+            tables = "coverage, band_history, owner_history, deliveries, outbox, kept_moves, pins, runs"
+            connection.execute(text(f"TRUNCATE {tables}"))
         self._tidy(name)
         return Database(name, source.accounts, source.rows)
 

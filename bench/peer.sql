@@ -440,12 +440,23 @@ SELECT 'msg_' || left(encode(sha256(convert_to(:'run_id' || ':csm.digest:' || cs
 FROM (
     SELECT
         side.csm_id, side.arrives,
-        jsonb_build_object('account_id', o.account_id, 'from_band', d.from_band, 'to_band', d.to_band, 'value', d.value,
-            'reason', d.reason, 'why', o.why, 'owner_reason', o.reason, 'other', side.other) AS account
+        jsonb_build_object('account_id', o.account_id, 'name', a.name, 'from_band', d.from_band, 'to_band', d.to_band,
+            'value', d.value, 'renewal_on', a.renewal_on, 'last_engaged_at', a.last_engaged_at, 'champion',
+            CASE WHEN a.attributes ? 'champion' OR h.kind IS NOT NULL THEN jsonb_build_object(
+                'name', a.attributes ->> 'champion', 'event', h.kind, 'at', h.occurred_at, 'detail', h.detail) END,
+            'reason', d.reason, 'why', o.why, 'owner_reason', o.reason, 'other', side.other, 'other_name', n.name) AS account
     FROM owners o
     LEFT JOIN decided d ON d.account_id = o.account_id AND d.outcome = 'move'
+    LEFT JOIN accounts a ON a.account_id = o.account_id
+    LEFT JOIN (
+        SELECT DISTINCT ON (account_id) account_id, kind, occurred_at, detail
+        FROM account_signals
+        WHERE kind IN ('champion_left', 'champion_joined') AND occurred_at <= :'as_of'
+        ORDER BY account_id, occurred_at DESC, signal_id DESC
+    ) AS h ON h.account_id = o.account_id
     CROSS JOIN LATERAL (VALUES (o.to_owner_id, o.from_owner_id, true), (o.from_owner_id, o.to_owner_id, false))
         AS side (csm_id, other, arrives)
+    LEFT JOIN csms n ON n.csm_id = side.other
     WHERE o.from_owner_id IS DISTINCT FROM o.to_owner_id AND side.csm_id IS NOT NULL
     ORDER BY o.account_id
 ) AS listed

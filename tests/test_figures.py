@@ -75,3 +75,16 @@ def test_a_fact_reads_by_its_unit(name: str, value: object, reads: str) -> None:
 def test_text_from_outside_cannot_draw_on_the_terminal() -> None:
     assert figures.printable("a\x1b[31mb\u202ec\nd") == "a?[31mb?c d"
     assert figures.fact(default_policy(), "segment", "x" * 500) == "x" * 77 + "..."
+
+
+@pytest.mark.parametrize(
+    ("clause", "reads"),
+    [
+        ("a guard stopped it", "A guard stopped it."),
+        ("nobody answered.", "Nobody answered."),
+        ("unknown fact `valu`; did you mean `value`?", "Unknown fact `valu`; did you mean `value`?"),
+        ("acc-1 has left", "acc-1 has left."),
+    ],
+)
+def test_a_sentence_ends_once(clause: str, reads: str) -> None:
+    assert figures.sentence(clause) == reads

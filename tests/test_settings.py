@@ -321,9 +321,9 @@ def test_a_secrets_file_that_holds_no_secret_is_a_mistake_and_only_one(held: byt
 def test_a_table_is_no_value_and_a_value_is_no_table() -> None:
     assert wrong_in_file("worker = 3\nhome = {a = 1}\nchannels.ops = 4\n[channels.b]\nurl_file = 5") == [
         (
-            "bandshift.toml:1: worker: is a group of settings: worker.tick_minutes, worker.catch_up,"
-            " worker.max_lateness_hours, worker.first_slot, worker.attempts, worker.retry_minutes,"
-            " worker.answer_within_hours"
+            "bandshift.toml:1: worker: is a group of settings: worker.tick_minutes,"
+            " worker.delivery_seconds, worker.catch_up, worker.max_lateness_hours, worker.first_slot, worker.attempts,"
+            " worker.retry_minutes, worker.answer_within_hours"
         ),
         "bandshift.toml:2: home should be a path, in quotes",
         (

@@ -6,9 +6,10 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
@@ -23,13 +24,16 @@ from structlog.testing import capture_logs
 
 from app import runs, slots, worker
 from app.errors import Mistake
+from app.notify import Delivered
 from app.settings import Settings
 from app.settings import Worker as WorkerSettings
 from app.slots import run_due
-from app.tables import accounts
+from app.tables import accounts, deliveries, outbox
 from app.tables import runs as ledger
 from tests import processes
 from tests.conftest import engine_on
+from tests.notify import endpoints
+from tests.notify.told import SECRET, tell, webhook
 from tests.processes import until
 from tests.proxy import Cut, Proxy, proxy_to
 from tests.small_company import (
@@ -230,6 +234,83 @@ def test_a_worker_waits_for_a_database_that_is_away_when_it_starts(company: Engi
             assert process.stop() == 0
 
 
+def telling(url: str, topics: str = "run.summary") -> dict[str, str]:
+    """The variables of a worker that tells a webhook, delivers every second, and looks at the ledger once."""
+    return {
+        "BANDSHIFT_WORKER__DELIVERY_SECONDS": "1",
+        "BANDSHIFT_DELIVERY__FIRST_RETRY_S": "1",
+        "BANDSHIFT_CHANNELS__OPS__TYPE": "webhook",
+        "BANDSHIFT_CHANNELS__OPS__URL": url,
+        "BANDSHIFT_CHANNELS__OPS__SECRET": SECRET,
+        "BANDSHIFT_CHANNELS__OPS__ALLOW_PRIVATE": "true",
+        "BANDSHIFT_CHANNELS__OPS__TOPICS": topics,
+    }
+
+
+def forget(engine: Engine) -> None:
+    """Nobody has to be told of anything so far."""
+    with engine.begin() as connection:
+        connection.execute(update(outbox).values(delivered_at=NOW))
+
+
+def undelivered(engine: Engine) -> list[str]:
+    """The ids of the messages that have not ended."""
+    with engine.connect() as connection:
+        return list(connection.execute(select(outbox.c.message_id).where(outbox.c.delivered_at.is_(None))).scalars())
+
+
+def test_a_worker_tries_again_to_tell_between_its_looks(company: Engine, tmp_path: Path) -> None:
+    forget(company)
+    hook = endpoints.serve(endpoints.answer(500), endpoints.cut, endpoints.answer(204))
+    with hook as endpoint, started(company.url, tmp_path, **telling(endpoint.url)) as process:
+        until(lambda: len(endpoint.requests) == 3 and not undelivered(company))
+        assert process.stop() == 0
+        assert process.events().count("run.applied") == 1
+        assert process.events().count("message.postponed") == 2
+        assert "tick.failed" not in process.events()
+    assert len(endpoint.ids) == 3
+    assert len(set(endpoint.ids)) == 1
+
+
+def test_workers_that_deliver_beside_each_other_tell_everything_once(company: Engine, tmp_path: Path) -> None:
+    forget(company)
+    with endpoints.serve() as endpoint, ExitStack() as stack:
+        for name in ("a", "b"):
+            (tmp_path / name).mkdir()
+            process = stack.enter_context(
+                started(company.url, tmp_path / name, **telling(endpoint.url, "slot.skipped"))
+            )
+            process.await_event("worker.started")
+        told = {tell(company, at=datetime.now(UTC)) for _ in range(20)}
+        # Beside those they tell, once, of the slots that were missed since the company's last run.
+        until(lambda: len(endpoint.requests) > 20 and not undelivered(company))
+    assert told < set(endpoint.ids)
+    assert len(endpoint.ids) == 21
+
+
+def test_a_worker_that_is_told_to_stop_while_it_delivers_ends_that_first(company: Engine, tmp_path: Path) -> None:
+    forget(company)
+    go_on = Event()
+
+    def wait(endpoint: endpoints.Endpoint, handler: BaseHTTPRequestHandler) -> None:
+        go_on.wait(endpoints.PATIENCE_S)
+        endpoints.answer(204)(endpoint, handler)
+
+    with endpoints.serve(endpoints.answer(500), wait) as endpoint:
+        with started(company.url, tmp_path, **telling(endpoint.url)) as process:
+            until(lambda: len(endpoint.requests) == 2)  # the second is the other job's, between two looks
+            process.process.send_signal(signal.SIGTERM)
+            process.await_event("worker.stopping")
+            assert process.process.poll() is None
+            go_on.set()
+            assert process.process.wait(30) == 0
+            assert process.events()[-2:] == ["outbox.delivered", "worker.stopped"]
+        assert len(endpoint.requests) == 2
+    with company.connect() as connection:
+        ended = select(deliveries.c.status).where(deliveries.c.message_id == endpoint.ids[1])
+        assert connection.execute(ended).scalar_one() == "delivered"
+
+
 @pytest.mark.parametrize(
     ("environ", "code", "said"),
     [
@@ -325,6 +406,49 @@ def test_a_worker_that_was_told_to_stop_begins_nothing(company: Engine, settings
     stopping.set()
     assert tick(company, settings, stopping=stopping) == []
     assert statuses(company) == []
+
+
+def test_a_delivery_is_made_without_a_look_at_the_slots(company: Engine, settings: Settings) -> None:
+    forget(company)
+    told = tell(company, at=NOW)
+    with endpoints.serve() as endpoint:
+        telling = settings.model_copy(update={"channels": {"ops": webhook(endpoint.url)}})
+        worker.deliver(company, telling, Event(), clock=lambda: NOW)
+        assert endpoint.ids == [told]
+    assert undelivered(company) == []
+    assert statuses(company) == [("skipped", None)]  # what was told of; nobody ran the slot that is due
+
+
+def test_a_delivery_begins_nothing_once_told_to_stop_nor_with_another_schema(
+    company: Engine, settings: Settings
+) -> None:
+    before = undelivered(company)
+    assert before
+    stopping = Event()
+    stopping.set()
+    worker.deliver(company, settings, stopping, clock=lambda: NOW)
+    with company.begin() as connection:
+        connection.execute(text("UPDATE bandshift_version SET version_num = '2099_01_01_0000'"))
+    with capture_logs() as logs:
+        worker.deliver(company, settings, Event(), clock=lambda: NOW)
+    assert [(one["event"], one["step"], one["failure"]) for one in logs] == [("tick.failed", "schema", "mistake")]
+    assert undelivered(company) == before
+
+
+def test_of_two_that_deliver_in_one_process_the_second_leaves_it_to_the_first(
+    company: Engine, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[datetime] = []
+
+    def meanwhile(engine: Engine, settings: Settings, now: datetime, **_: Any) -> Delivered:
+        calls.append(now)
+        worker.deliver(company, settings, Event(), clock=lambda: NOW + WEEK)
+        return Delivered()
+
+    monkeypatch.setattr("app.tick.deliver_due", meanwhile)
+    worker.deliver(company, settings, Event(), clock=lambda: NOW)
+    worker.deliver(company, settings, Event(), clock=lambda: NOW + 2 * WEEK)
+    assert calls == [NOW, NOW + 2 * WEEK]
 
 
 def test_a_tick_reads_the_policy_as_it_is_then(company: Engine, settings: Settings) -> None:

@@ -11,10 +11,10 @@ from app.database import open_unchecked
 from app.errors import ExitCode
 from app.settings import load_settings
 
-app = typer.Typer(help="The database's schema.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="The database's schema, and its roles.", no_args_is_help=True, rich_markup_mode=None)
 
 
-@app.command()
+@app.command(short_help="Bring the schema to the version this bandshift needs.")
 def upgrade(*, verbose: Verbose = False) -> None:
     """Bring the schema to the version this bandshift needs; does nothing if it is."""
     del verbose
@@ -25,7 +25,7 @@ def upgrade(*, verbose: Verbose = False) -> None:
     typer.echo(f"the schema is at {migrate.head()}")
 
 
-@app.command()
+@app.command(short_help="Say whether the schema is the one this bandshift needs.")
 def status(*, verbose: Verbose = False) -> None:
     """Say which version the schema has and which it needs; exit code 1 if they differ."""
     del verbose
@@ -38,7 +38,7 @@ def status(*, verbose: Verbose = False) -> None:
         raise typer.Exit(ExitCode.FAILED)
 
 
-@app.command()
+@app.command(short_help="Print the SQL that makes the database's roles.")
 def roles(
     *,
     apply: Annotated[bool, typer.Option("--apply", help="Make them in the database, instead of printing.")] = False,

@@ -22,7 +22,7 @@ MessageId = Annotated[str | None, typer.Argument(help="The message's id.", metav
 Everything = Annotated[bool, typer.Option("--all", help="All of them.")]
 
 
-@app.command("list")
+@app.command("list", short_help="List the messages that have not arrived, and why.")
 def list_(
     *,
     state: Annotated[
@@ -50,7 +50,7 @@ def list_(
                 write_outbox_table(Page(out), entries, total - len(entries))
 
 
-@app.command()
+@app.command(short_help="Make a message, or all of them, due at once.")
 def retry(*, message_id: MessageId = None, everything: Everything = False, verbose: Verbose = False) -> None:
     """Make a message, or with --all everything that waits or is parked, due at once, with its whole time before it.
 
@@ -65,7 +65,7 @@ def retry(*, message_id: MessageId = None, everything: Everything = False, verbo
     typer.echo(f"{counted(due, 'message')} due now" if due else "nothing waits and nothing is parked")
 
 
-@app.command()
+@app.command(short_help="Let a parked message go, or all of them.")
 def drop(*, message_id: MessageId = None, everything: Everything = False, verbose: Verbose = False) -> None:
     """Let a parked message go, or with --all every parked one: nobody is told of it any more."""
     del verbose
@@ -75,7 +75,7 @@ def drop(*, message_id: MessageId = None, everything: Everything = False, verbos
     typer.echo(f"{counted(dropped, 'message')} dropped" if dropped else "nothing is parked")
 
 
-@app.command()
+@app.command(short_help="Deliver what is due now.")
 def deliver(
     *,
     minutes: Annotated[int, typer.Option(min=1, help="Begin nothing after so many.", metavar="N")] = 10,

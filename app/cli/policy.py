@@ -68,7 +68,7 @@ def check_policy(
         page.line(f"{source}: {', '.join(counted(*each) for each in counts)}: no mistakes")
 
 
-@app.command()
+@app.command(short_help="Explain a policy: bands, floors, rules, guards.")
 def show(
     *,
     file: File = None,

@@ -1,6 +1,8 @@
 """`bandshift runs`: the ledger."""
 
+from datetime import UTC, tzinfo
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -8,6 +10,8 @@ import typer
 from app.cli.options import Format, Output, OutputFormat, PolicyFile, Verbose
 from app.cli.output import open_output
 from app.database import open_engine
+from app.errors import Mistake
+from app.figures import printable
 from app.ledger import read_runs
 from app.policy.read import load_policy
 from app.report.page import Page
@@ -45,19 +49,27 @@ def runs(
     """List the runs, the latest first: what took effect, what a guard stopped and who answered, what failed.
 
     A run that a guard stopped is shown as `awaiting` until it is approved, rejected, or lapses. Times in the table are
-    those of the policy's time zone.
+    those of the policy's time zone, or of UTC while the policy cannot be read.
     """
     del verbose
     settings = load_settings()
     latest = _SHOWN if limit is None and form is Format.TABLE else limit
     with open_output(output) as out:
-        zone = load_policy(policy or settings.policy).calendar.time_zone
         with open_engine(settings) as engine, engine.connect() as connection:
             listed = read_runs(connection, status, latest)
         match form:
             case Format.TABLE:
-                write_runs_table(Page(out), listed, zone)
+                write_runs_table(Page(out), listed, _zone(policy or settings.policy))
             case Format.JSON:
                 write_runs_json(out, listed)
             case Format.CSV:
                 write_runs_csv(out, listed)
+
+
+def _zone(policy: Path | None) -> tzinfo:
+    """The policy's time zone; UTC, and a word on stderr, when there is no reading it."""
+    try:
+        return load_policy(policy).calendar.time_zone
+    except Mistake as mistake:
+        typer.echo(f"bandshift: {printable(mistake.heading.rstrip(':'))}; times are UTC", err=True)
+        return UTC

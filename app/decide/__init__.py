@@ -1,8 +1,8 @@
 """Deciding: one set-based SELECT from the accounts, their signals and the policy to what should happen to whom.
 
-    accounts + coverage + pins + occasions --> book --> hopefuls + measurements --> candidates --judged--> decisions
+    accounts + coverage + pins --> book --> hopefuls + signals --> candidates --judged--> decisions
 
-The book has a row for every account and stays in the database. Whoever no rule could decide, whatever its measurements,
+The book has a row for every account and stays in the database. Whoever no rule could decide, whatever its signals say,
 is dropped before those are read; the few of whom some rule has something to say go through the layers that judge them.
 `docs/deciding.md` is the contract.
 """
@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import Compiled, Connection, Select, select
 
-from app.decide import families, judge, outcome
+from app.decide import candidates, families, judge, outcome
 from app.decide.book import Question, joined, measured, placed, valued
 from app.decide.census import take_census
 from app.decide.columns import check_columns
@@ -33,10 +33,9 @@ def decision_statement(policy: Policy, as_of: datetime, sources: Sources = LIVE)
     """The statement whose rows are the decisions, ordered by account id."""
     ask = Question(policy, as_of, sources)
     book = whole_book(ask)
-    hopefuls = book.where(families.among(ask, book, judge.could_be_candidate(ask, book))).cte("hopefuls")
+    hopefuls = book.where(candidates.could_be_candidate(ask, book)).cte("hopefuls")
     known = Rows(measured(ask, hopefuls).subquery("measured"))
-    candidates = known.where(families.among(ask, known, judge.is_candidate(ask, known))).subquery("candidates")
-    rows = judged(ask, Rows(candidates))
+    rows = judged(ask, Rows(known.where(candidates.is_candidate(ask, known)).subquery("candidates")))
     if ask.families:
         return families.select_decisions(ask, families.together(ask, rows))
     return (
@@ -48,18 +47,18 @@ def decision_statement(policy: Policy, as_of: datetime, sources: Sources = LIVE)
 
 
 def whole_book(ask: Question) -> Rows:
-    """The book, with what is known of every account before its measurements: its value and its ranks."""
+    """The book, with what is known of every account before its signals are read: its value and its ranks."""
     book = Rows(joined(ask).subquery("book"))
     book = book.plus(lambda rows: valued(ask, rows), name="valued", fenced=False)
     book = book.plus(lambda rows: placed(ask, rows), name="placed", fenced=False)
     return families.named(ask, book) if ask.families else book
 
 
-def judged(ask: Question, candidates: Rows) -> Rows:
-    """The candidates, whose measurements are known, with what every rule says of them and what follows."""
-    candidates = candidates.plus(lambda rows: [judge.stage(ask, rows).label("stage")], name="staged")
+def judged(ask: Question, known: Rows) -> Rows:
+    """The candidates, whose signals are known, with what every rule says of them and what follows."""
     return (
-        candidates.plus(lambda rows: judge.conditions(ask, rows), name="conditions")
+        known.plus(lambda rows: [judge.stage(ask, rows).label("stage")], name="staged")
+        .plus(lambda rows: judge.conditions(ask, rows), name="conditions")
         .plus(lambda rows: judge.looks(ask, rows), name="looks")
         .plus(lambda rows: judge.safe_targets(ask, rows), name="safe_targets")
         .plus(lambda rows: judge.results(ask, rows), name="results")

@@ -60,11 +60,6 @@ def named(ask: Question, book: Rows) -> Rows:
     return Rows(select(*book.values(), family).select_from(joined).subquery("named"))
 
 
-def among(ask: Question, rows: Rows, candidates: Column) -> Column:
-    """The candidates, and where families stand together whoever has one to go by it."""
-    return or_(candidates, rows["family"].is_not(None)) if ask.families else candidates
-
-
 def together(ask: Question, judged: Rows) -> Rows:
     """The judged rows, families as wholes among them, with what becomes of each account for its family's sake."""
     return (

@@ -44,10 +44,16 @@ class Part(BaseModel):
 
 
 class Worker(Part):
-    """The worker: when it looks, what it makes up for, how often it tries."""
+    """The worker: when it looks, when it delivers, what it makes up for, how often it tries."""
 
     tick_minutes: Whole = Field(
         default=15, ge=1, le=1440, description="Minutes from one look at the ledger to the next"
+    )
+    delivery_seconds: Whole = Field(
+        default=60,
+        ge=1,
+        le=3600,
+        description="Seconds from one delivery of what is due in the outbox to the next",
     )
     catch_up: Literal["latest", "all", "none"] = Field(
         default="latest", description="Which missed slots are run late: the latest, all, or none"

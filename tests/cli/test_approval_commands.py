@@ -172,6 +172,13 @@ def test_the_runs_are_listed_with_what_became_of_them(bandshift: Run, stopped: t
     assert bandshift("runs", "--status", "sleeping").code == 2
 
 
+def test_the_runs_are_listed_while_the_policy_cannot_be_read(bandshift: Run, strict_policy: Path) -> None:
+    strict_policy.write_text("[bands", encoding="utf-8")
+    told = bandshift("runs")
+    assert (told.code, told.out.splitlines()[0]) == (0, "2 runs")
+    assert told.err.endswith("; times are UTC\n")
+
+
 def test_status_says_what_waits_and_exits_1_when_something_is_wrong(
     bandshift: Run, company: Engine, stopped: tuple[str, str]
 ) -> None:

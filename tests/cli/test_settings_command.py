@@ -32,7 +32,7 @@ def _said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def test_the_table_says_what_is_in_force_and_where_it_is_from(run: Run) -> None:
     ended = run("settings")
     assert (ended.code, ended.err) == (0, "")
-    assert [line.split(None, 2) for line in ended.out.splitlines()[:13]] == [
+    assert [line.split(None, 2) for line in ended.out.splitlines()[:14]] == [
         ["Settings", "file:", "bandshift.toml"],
         ["setting", "from", "value"],
         ["database_url", "DATABASE_URL", "***"],
@@ -42,6 +42,7 @@ def test_the_table_says_what_is_in_force_and_where_it_is_from(run: Run) -> None:
         ["worker"],
         ["setting", "from", "value"],
         ["tick_minutes", "BANDSHIFT_WORKER__TICK_MINUTES", "5"],
+        ["delivery_seconds", "default", "60"],
         ["catch_up", "default", "latest"],
         ["max_lateness_hours", "default", "120"],
         ["first_slot", "default", "next"],
