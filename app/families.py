@@ -7,7 +7,7 @@ as those do that are deeper than any company is nested.
 
 from typing import Any
 
-from sqlalchemy import Integer, Select, literal, select
+from sqlalchemy import FromClause, Integer, Select, literal, select
 
 from app.tables import accounts, coverage
 
@@ -15,23 +15,22 @@ DEEPEST = 50
 
 
 def select_members() -> Select[Any]:
-    """The active accounts that have a family, with its root and their present owner.
+    """The active accounts that have a family, with its root and their present owner."""
+    kin = select_kin(accounts).subquery("kin")
+    owned = select(coverage.c.account_id, coverage.c.owner_id).where(coverage.c.owner_id.is_not(None)).subquery("owned")
+    return (
+        select(kin.c.account_id, kin.c.family, owned.c.owner_id)
+        .outerjoin(owned, owned.c.account_id == kin.c.account_id)
+        .where(kin.c.active)
+    )
+
+
+def select_kin(of: FromClause) -> Select[Any]:
+    """Everybody in `of` (the columns of `accounts`) who has a family, active or not, with its root.
 
     Only trees are walked, from their roots down: each account has one parent, so that no walk comes back.
     """
-    child, parent = accounts.alias("child"), accounts.alias("parent")
-    links = (
-        select(
-            child.c.account_id,
-            child.c.parent_id,
-            (child.c.status == "active").label("active"),
-            (parent.c.status == "active").label("parent_active"),
-        )
-        .join(parent, parent.c.account_id == child.c.parent_id)
-        .where(child.c.parent_id.is_not(None), child.c.parent_id != child.c.account_id)
-        .where(child.c.standalone.is_not(True), parent.c.standalone.is_not(True))
-        .cte("links")
-    )
+    links = _select_links(of).cte("links")
     above = links.alias("above")
     has_parent = select(above.c.account_id).where(above.c.account_id == links.c.parent_id).exists()
     roots = select(
@@ -45,9 +44,20 @@ def select_members() -> Select[Any]:
         member, member.c.account_id == links.c.parent_id
     )
     member = member.union_all(below.where(member.c.depth < DEEPEST))
-    owned = select(coverage.c.account_id, coverage.c.owner_id).where(coverage.c.owner_id.is_not(None)).subquery("owned")
+    return select(member.c.account_id, member.c.family, member.c.active)
+
+
+def _select_links(of: FromClause) -> Select[Any]:
+    """Who has a known parent, and neither of the two stands alone."""
+    child, parent = of.alias("child"), of.alias("parent")
     return (
-        select(member.c.account_id, member.c.family, owned.c.owner_id)
-        .outerjoin(owned, owned.c.account_id == member.c.account_id)
-        .where(member.c.active)
+        select(
+            child.c.account_id,
+            child.c.parent_id,
+            (child.c.status == "active").label("active"),
+            (parent.c.status == "active").label("parent_active"),
+        )
+        .join(parent, parent.c.account_id == child.c.parent_id)
+        .where(child.c.parent_id.is_not(None), child.c.parent_id != child.c.account_id)
+        .where(child.c.standalone.is_not(True), parent.c.standalone.is_not(True))
     )

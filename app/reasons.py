@@ -7,13 +7,14 @@ The sentence says what happens, then why: the rule's `because` with the facts th
 import json
 import string
 from collections.abc import Mapping
+from dataclasses import replace
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
 from app import figures
 from app.plan import Decision
-from app.policy.model import Policy, Rule
+from app.policy.model import FAMILY, ITS_FAMILY, Policy, Rule
 
 
 def reason(policy: Policy, decision: Decision) -> str:
@@ -24,7 +25,11 @@ def reason(policy: Policy, decision: Decision) -> str:
 
 def because(policy: Policy, decision: Decision) -> str:
     """The second half of `reason`: the why alone, as a clause without a full stop."""
-    return _contested(policy, decision) if decision.outcome == "contested" else _clause(policy, decision)
+    if decision.outcome == "contested":
+        return _contested(policy, decision)
+    if decision.rule == FAMILY:
+        return _with_family(policy, decision)
+    return f"{_clause(policy, decision)}{_stopped(decision)}"
 
 
 def _what(policy: Policy, decision: Decision) -> str:
@@ -83,6 +88,32 @@ def _clause(policy: Policy, decision: Decision) -> str:
             return _ended(decision, name)
     rule = policy.rule.get(decision.rule)
     return filled(policy, rule, _facts(decision)) if rule else "no rule moves it"
+
+
+def _with_family(policy: Policy, decision: Decision) -> str:
+    """Why an account goes with its family, and where it would be without, if it moved by itself too."""
+    if (family := _facts(decision).get(ITS_FAMILY)) is None:
+        return "none of its family is in a higher band any more"
+    who = f"{figures.printable(family['by'])} of its family is in {family['band']}"
+    if decision.to_band != family["band"]:
+        return f"{who}, and nothing new is known of them that would lift it as high again"
+    if decision.move == "return":
+        return f"{who}, and nobody of it in a higher band any more"
+    own = replace(decision, rule=family.get("own_rule", ""), to_band=family["own_band"])
+    rule = policy.rule.get(own.rule)
+    if own.rule != "entry" and (rule is None or rule.move == "intervene"):
+        return who
+    why = _clause(policy, own if rule is None else replace(own, move=rule.move))
+    return f"{who}; by itself it would be in {own.to_band}, as {why}"
+
+
+def _stopped(decision: Decision) -> str:
+    """That a move of its own led an account no further than its family's band."""
+    if f'"{ITS_FAMILY}"' not in decision.facts:
+        return ""
+    family = _facts(decision)[ITS_FAMILY]
+    who = f"{figures.printable(family['by'])} of its family is in {family['band']}"
+    return f"; by itself it would be in {family['own_band']}, but {who}"
 
 
 def _contested(policy: Policy, decision: Decision) -> str:

@@ -28,6 +28,7 @@ class Table:
         self.value = np.array([int(csm.value * 100) for csm in self.csms], dtype=np.int64)
         self.limited = np.array([csm.max_book is not None for csm in self.csms], dtype=bool)
         self.limit = np.array([int((csm.max_book or 0) * 100) for csm in self.csms], dtype=np.int64)
+        self.full = self.limited & (self.value >= self.limit)
         intake = [csm.max_accounts if csm.max_new is None else csm.max_new for csm in self.csms]
         self.intake = np.array(intake, dtype=np.int64)
         self.owners: dict[str, str] = {}
@@ -42,15 +43,16 @@ class Table:
             numbers = [number for number, csm in enumerate(self.csms) if serves(csm, claim)]
             self._serving[kind] = np.array(numbers, dtype=np.int64)
         who, cents = self._serving[kind], int(worth(claim.value) * 100)
-        in_value = (self.value[who] + cents <= self.limit[who]) & (self.value[who] < self.limit[who])
-        in_accounts = (self.accounts[who] < self.size[who]) & (self.intake[who] > 0)
+        in_value = self.value[who] + cents <= self.limit[who]
+        in_accounts = (self.accounts[who] < self.size[who]) & (self.intake[who] > 0) & ~self.full[who]
         able: Numbers = who[in_accounts & (in_value | ~self.limited[who])]
         return able
 
     def room(self, who: Numbers) -> NDArray[np.float64]:
         """The free share of these books: of accounts or of value, whichever is less."""
-        by_accounts = 1 - self.accounts[who] / self.size[who]
-        by_value = 1 - np.divide(self.value[who], self.limit[who], out=np.zeros(len(who)), where=self.limited[who])
+        by_accounts = (self.size[who] - self.accounts[who]) / self.size[who]
+        spare = self.limit[who] - self.value[who]
+        by_value = np.divide(spare, self.limit[who], out=np.ones(len(who)), where=self.limited[who])
         least: NDArray[np.float64] = np.minimum(by_accounts, by_value)
         return least
 

@@ -5,6 +5,8 @@ settle it, notes time and memory, and only then has the others hand out the same
 
 - *tight*: a quarter more accounts than seats.
 - *tight in value*: three accounts in ten find a seat, and books together hold half of what there is in value.
+- *tight, small*: seats for all, but books together hold six tenths of the value, and the accounts are small and much
+  alike: every book fills up with them, and what counts is how near to its limit.
 - *loose*: a quarter more seats than accounts, and no limits in value.
 - *skewed*: as many seats as accounts; few accounts are worth most, most are of a few kinds, and books differ fivefold
   in size.
@@ -50,6 +52,7 @@ class Shape:
 SHAPES: Mapping[str, Shape] = {
     "tight": Shape(seats=0.8),
     "tight in value": Shape(seats=0.3, book=0.5),
+    "tight, small": Shape(seats=2.0, book=0.6, sigma=0.5),
     "loose": Shape(seats=1.25),
     "skewed": Shape(seats=1.0, sigma=2.0, regions=(8, 4, 2, 1, 1), sizes=(1, 1, 2, 5)),
 }

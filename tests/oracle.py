@@ -9,11 +9,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
-from typing import Literal
+from typing import Any, Literal
 
 from app.policy.model import Policy
 from tests.oracle_expressions import Value, is_true
 from tests.oracle_facts import WEEK, Case, Entry, Kept, earned_band, floors_of, value_of, value_ranks
+from tests.oracle_families import Own, roots, together
 from tests.oracle_rows import Account, Coverage, Pin, Signal
 from tests.oracle_rules import SIX_DAYS, Judge, Reads, Ruling, what_is_read
 
@@ -37,7 +38,7 @@ class Expected:
     value: Decimal | None = None
     arr: Decimal | None = None
     weeks: int | None = None
-    facts: Mapping[str, Value] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
     rules: Mapping[str, str] = field(default_factory=dict)
     after: Coverage | None = None
     owner_id: str | None = None
@@ -68,6 +69,7 @@ def decide(  # noqa: PLR0917 - the tables in the order of the page
     ranks = value_ranks(values)
     reads = what_is_read(policy)
     decided = []
+    everybody: dict[str, Own] = {}
     for account_id in sorted(rows.keys() | standing.keys()):
         account, covered, known = rows.get(account_id), standing.get(account_id), happened[account_id]
         if account is None or account.status != "active":
@@ -76,10 +78,14 @@ def decide(  # noqa: PLR0917 - the tables in the order of the page
                 decided.append(_left(policy, as_of, account, known, covered))
             continue
         case = Case(policy, as_of, account, known, covered, ranks.get(account_id))
-        found = _Run(case, pinned.get(account_id), reads).decision()
-        if found is not None:
+        run = _Run(case, pinned.get(account_id), reads)
+        if policy.owners.families == "highest_band":
+            # "First every account is decided by steps 1 to 8, as if it had no family."
+            everybody[account_id] = run.own()
+        elif (found := run.decision()) is not None:
             decided.append(found)
-    return decided
+    decided += together(policy, as_of, everybody, roots(rows.values()))
+    return sorted(decided, key=lambda decision: decision.account_id)
 
 
 def apply_naively(standing: Mapping[str, Coverage], decisions: Iterable[Expected]) -> dict[str, Coverage]:
@@ -120,29 +126,70 @@ class _Run:
     def __init__(self, case: Case, pin: Pin | None, reads: Reads) -> None:
         self.case, self.pin, self.judge = case, pin, Judge(case, reads)
         self.policy, self.as_of, self.account, self.coverage = case.policy, case.as_of, case.account, case.coverage
+        self.trace: Mapping[str, str] = {}
+
+    def own(self) -> Own:
+        """The own decision, and what families ask of the account."""
+        decision, coverage = self.decision(), self.coverage
+        stands_in = coverage if coverage is not None and self._is_known(coverage) else None
+        band = coverage.band if coverage is not None else None
+        bare = Expected(self.account.account_id, "state", "", band, band, "", rules=self.trace, after=coverage)
+        return Own(
+            account=self.account,
+            coverage=coverage,
+            decision=decision,
+            bare=self._told(bare),
+            own_band=self._origin(stands_in) if stands_in else None,
+            pinned=self._pin_in_force(),
+            settling=stands_in is not None and self._settles(stands_in),
+            fingerprint=self.judge.fingerprint,
+            newest=self.judge.newest_signal_at,
+            counted=self._held_counts() if stands_in is not None and stands_in.intervention else None,
+        )
 
     # ---- The decision, in order --------------------------------------------------------------------------------------
 
     def decision(self) -> Expected | None:
         """Steps 2 to 8 for an active account."""
-        coverage, policy = self.coverage, self.policy
-        # 2. "Pinned to a band, not yet expired [...] (if the policy no longer has it, the pin is ignored)"
-        pinned = self.pin.band if self.pin is not None and self.pin.expires_at > self.as_of else None
-        if pinned is not None and pinned in policy.band:
+        coverage = self.coverage
+        # 2. "Pinned"
+        if (pinned := self._pin_in_force()) is not None:
             return self._pinned(pinned)
         # 3. "no coverage yet"
         if coverage is None:
             return self._entered("enter")
         # 4. "The account's band (or the one an intervention lifted it from) is not in the policy any more."
-        known = {coverage.band} | ({coverage.intervention_from or coverage.band} if coverage.intervention else set())
-        if not known <= policy.band.keys():
+        if not self._is_known(coverage):
             return self._entered("settle")
-        # 5. "It changed band less than six days ago (or after `as_of`), other than by import."
-        if coverage.band_rule != "import" and self.as_of - coverage.band_since < SIX_DAYS:
+        # 5. Settling
+        if self._settles(coverage):
             return None
         if coverage.intervention is not None:
             return self._under_an_intervention(coverage.intervention)
         return self._judged()
+
+    def _pin_in_force(self) -> str | None:
+        """ "not yet expired [...] (if the policy no longer has it, the pin is ignored)" """
+        pinned = self.pin.band if self.pin is not None and self.pin.expires_at > self.as_of else None
+        return pinned if pinned in self.policy.band else None
+
+    def _settles(self, coverage: Coverage) -> bool:
+        """ "It changed band less than six days ago (or after `as_of`), other than by import." """
+        return coverage.band_rule != "import" and self.as_of - coverage.band_since < SIX_DAYS
+
+    def _is_known(self, coverage: Coverage) -> bool:
+        """Whether the policy has the band and the one that an intervention lifted it from."""
+        return {coverage.band, self._origin(coverage)} <= self.policy.band.keys()
+
+    @staticmethod
+    def _origin(coverage: Coverage) -> str:
+        """The band it is in, or the one that an intervention lifted it from."""
+        return (coverage.intervention_from if coverage.intervention else None) or coverage.band
+
+    def _held_counts(self) -> Coverage:
+        """ "In step 6 only graduations count (and the other entries go)." """
+        spent = self.judge.covered.spent_intervention
+        return replace(self.judge.counted(self.policy.graduations), spent_intervention=spent)
 
     def _pinned(self, band: str) -> Expected | None:
         if self.coverage is None:
@@ -168,21 +215,18 @@ class _Run:
         intervention = next((rule for rule in policy.interventions if rule.name == name), None)
         kept = self.judge.lens(Kept, self.judge.own)
         wanted = intervention is not None and is_true(intervention.when, kept)
-        assert coverage.intervention_until is not None
-        ran_out = self.as_of >= coverage.intervention_until
+        ran_out = coverage.intervention_until is None or self.as_of >= coverage.intervention_until
         present = policy.band[coverage.band].rank
         # The page says "Graduations are decided (below) from the own band; T is the target if one fires."
         rulings = self.judge.graduations()
         fired = next((ruling for ruling in rulings if ruling.kind == "fired"), None)
-        trace = {ruling.rule.name: ruling.words for ruling in rulings}
+        trace = self.trace = {ruling.rule.name: ruling.words for ruling in rulings}
         if fired is not None and fired.target.rank > present:
             return self._moved("graduate", fired.target.name, fired.rule.name, self.judge.facts(fired.rule), trace)
         # It holds, the page says, "while its rule is in the policy, its condition (kept at own band) is TRUE and
         # `as_of < intervention_until`".
         if wanted and not ran_out:
-            # The page says "In step 6 only graduations count (and the other entries go)."
-            counted = replace(self.judge.counted(policy.graduations), spent_intervention=coverage.spent_intervention)
-            return self._changed(counted, trace)
+            return self._changed(self._held_counts(), trace)
         # The page says "If I ran out while its condition was still TRUE it is *spent*."
         spent = name if wanted and ran_out else coverage.spent_intervention
         if fired is not None and fired.target.rank == present and self.judge.own.rank <= present:
@@ -201,7 +245,7 @@ class _Run:
             self.judge.demotions(),
             self.judge.graduations(),
         )
-        trace = {ruling.rule.name: ruling.words for ruling in [*interventions, *demotions, *graduations]}
+        trace = self.trace = {ruling.rule.name: ruling.words for ruling in [*interventions, *demotions, *graduations]}
 
         def first(kind: str, rulings: Sequence[Ruling]) -> Ruling | None:
             return next((ruling for ruling in rulings if ruling.kind == kind), None)

@@ -32,6 +32,7 @@ class Account:
     signed_on: date | None = None
     attributes: Mapping[str, Any] = field(default_factory=dict)
     name: str | None = None
+    parent_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from datetime import datetime
 from decimal import Decimal
 from functools import cached_property
 from string import Formatter
@@ -14,6 +15,8 @@ from tests.oracle_facts import WEEK, Case, Entry, Kept, Lens, Now
 from tests.oracle_rows import Account, Coverage, Pending
 
 SIX_DAYS = 6 * DAY
+BEHIND = "\x1e"
+"""Parts the fingerprint of an account from that of its family behind it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,10 +276,15 @@ class Judge:
 
     def nothing_new(self) -> bool:
         """Nothing the policy reads has changed since the account fell: no column, "and no signal [...] is newer"."""
-        if self.covered.fell_with is None or self.covered.fell_with != self.fingerprint:
+        if self.covered.fell_with is None or self.covered.fell_with.partition(BEHIND)[0] != self.fingerprint:
             return False
-        kinds, since = self.reads.kinds, self.covered.band_since
-        return not any(signal.kind in kinds and signal.occurred_at > since for signal in self.case.signals)
+        return self.newest_signal_at is None or self.newest_signal_at <= self.covered.band_since
+
+    @property
+    def newest_signal_at(self) -> datetime | None:
+        """When the latest signal occurred of a kind that the policy reads."""
+        read = (signal.occurred_at for signal in self.case.signals if signal.kind in self.reads.kinds)
+        return max(read, default=None)
 
     # ---- Counts and facts ------------------------------------------------------------------------------------------
 

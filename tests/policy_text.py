@@ -83,6 +83,7 @@ def policy_text(policy: Policy) -> str:
     lines += ["", "[facts]", *(f"{name} = {quoted(condition_text(node))}" for name, node in policy.facts.items())]
     for rule in policy.rules:
         lines += ["", "[[rules]]", *_rule(rule)]
+    lines += ["", "[owners]", f"families = {quoted(policy.owners.families)}"]
     lines += ["", "[calendar]", f'time_zone = "{policy.calendar.time_zone.key}"', ""]
     return "\n".join(lines)
 

@@ -11,7 +11,7 @@ from random import Random
 from typing import Any
 
 from app.policy.expressions import Constant, Expression, Type
-from app.policy.model import Policy
+from app.policy.model import FAMILY, Policy
 from tests.oracle_expressions import DAY, parts
 from tests.oracle_facts import WEEK
 from tests.oracle_rows import Account, Coverage, Pending, Pin, Signal
@@ -271,12 +271,26 @@ class Crowd:
         """The same row under an intervention, from a band below where there is one."""
         rank = self.policy.band[row.band].rank if row.band in self.policy.band else 1
         below = [band.name for band in self.policy.bands if band.rank < rank] or [row.band]
+        if self.policy.owners.families == "highest_band" and self.one_in(2):
+            return replace(row, intervention=FAMILY, intervention_from=self.r.choice(below))
         return replace(
             row,
             intervention=self.r.choice([rule.name for rule in self.policy.interventions] * 6 + ["old_rule"]),
             intervention_from="gone" if self.one_in(20) else self.r.choice(below),
             intervention_until=self.as_of + self.r.choice((timedelta(0), TICK, 3 * WEEK, 3 * WEEK, 5 * WEEK, -WEEK)),
         )
+
+    def related(self, accounts: Sequence[Account]) -> list[Account]:
+        """The same accounts, many of them in families: under few parents, now and then in a chain or a circle."""
+        ids = [account.account_id for account in accounts]
+        few = self.r.sample(ids, len(ids) // 6)
+        found = []
+        for account in accounts:
+            parents = (*few, self.r.choice(ids), account.account_id if self.one_in(9) else "nobody")
+            parent = None if self.one_in(3) else self.r.choice(parents)
+            stands_alone = account.standalone and self.one_in(4)
+            found.append(replace(account, parent_id=parent, standalone=stands_alone))
+        return found
 
     def pin(self, account_id: str) -> Pin:
         """A pin to a band, or to an owner only; valid, expired at this very instant, or unpinned."""
@@ -310,7 +324,7 @@ def random_world(r: Random, policy: Policy, accounts: int) -> World:
         signals += drawn.signals(account_id, covered.band_since if covered else None)
         if r.random() < 0.08:
             pins.append(drawn.pin(account_id))
-    return World(policy, as_of, tuple(rows), tuple(signals), tuple(coverage), tuple(pins))
+    return World(policy, as_of, tuple(drawn.related(rows)), tuple(signals), tuple(coverage), tuple(pins))
 
 
 def seeded_world(seed: int, accounts: int) -> World:

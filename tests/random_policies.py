@@ -1,7 +1,7 @@
 """Random policies: every measure, rule option, shape of bands and floors, over `random_expressions`."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import time
 from decimal import Decimal
 from random import Random
@@ -16,6 +16,7 @@ from app.policy.model import (
     PREVIOUS,
     Band,
     Calendar,
+    Families,
     Floors,
     Guards,
     Measure,
@@ -232,6 +233,6 @@ def random_policy(
         units={},
         rules=tuple(rules),
         guards=NO_GUARDS,
-        owners=OWNERS,
+        owners=replace(OWNERS, families=r.choice((*get_args(Families), "own_merits"))),
         calendar=Calendar(0, time(6), ZoneInfo(r.choice(ZONES))),
     )

@@ -52,6 +52,9 @@ max_new_per_run = false
 )
 """No guards, and owners who may change every week."""
 
+TOGETHER = RESTLESS + 'families = "highest_band"\n'
+"""The same, and families stand together."""
+
 POLICY = """
 name = "small"
 

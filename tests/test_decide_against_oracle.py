@@ -21,7 +21,7 @@ from app.demo import DEMO_AS_OF, DEMO_SEED, fill
 from app.plan import Decision
 from app.policy.catalogue import BUILT_IN
 from app.policy.expressions import Arithmetic, Call, Compare, Expression, Fact, Negative, Type
-from app.policy.model import EARNED, NEXT, PREVIOUS, Measure, Policy, Rule
+from app.policy.model import EARNED, FAMILY, NEXT, PREVIOUS, Families, Measure, Policy, Rule
 from app.policy.read import default_policy, load_policy
 from tests import oracle
 from tests.in_postgres import carried_out, differences, read_world, store
@@ -84,12 +84,14 @@ def stored(connection: Connection, world: World) -> World:
     return world
 
 
+@pytest.mark.parametrize("families", get_args(Families))
 @pytest.mark.parametrize("policy", ["default", "gitlab-2026", "gitlab-fy21", "posthog-2026"])
 def test_the_published_policies_decide_the_sample_company_as_the_oracle_does(
-    connection: Connection, policy: str
+    connection: Connection, policy: str, families: Families
 ) -> None:
     fill(connection, accounts=1000, seed=DEMO_SEED, as_of=DEMO_AS_OF)
     read = default_policy() if policy == "default" else load_policy(Path("policies", f"{policy}.toml"))
+    read = replace(read, owners=replace(read.owners, families=families))
     world = read_world(connection, read, DEMO_AS_OF)
     compare_two_runs(connection, world, seeded(policy), policy)
 
@@ -277,16 +279,22 @@ def test_every_rule_option_is_generated(policies: list[Policy]) -> None:
     assert {len(policy.bands) for policy in policies} == {2, 3, 4, 5}
     assert {sum(band.pooled for band in policy.bands) for policy in policies} == {1, 2}
     assert any(len(policy.floors) > 1 for policy in policies)
+    assert {policy.owners.families for policy in policies} == set(get_args(Families))
 
 
 def test_every_outcome_move_and_reason_occurs() -> None:
     outcomes: Counter[tuple[str, str]] = Counter()
     reasons: Counter[str] = Counter()
+    by_family: Counter[tuple[str, str, bool]] = Counter()
     for seed in SEEDS[:100]:
         world = seeded_world(seed, ACCOUNTS)
         for decision in second_thoughts(world):
             outcomes[decision.outcome, decision.move] += 1
             reasons.update(kind_of(words) for words in decision.rules.values())
+            if decision.rule == FAMILY or "its family" in decision.facts:
+                by = FAMILY if decision.rule == FAMILY else "its own"
+                in_place = decision.from_band == decision.to_band
+                by_family[decision.move, by, in_place] += 1
     moves = ("enter", "graduate", "demote", "intervene", "return", "settle", "pin", "leave")
     assert outcomes.keys() == {
         *(("move", move) for move in moves),
@@ -308,6 +316,16 @@ def test_every_outcome_move_and_reason_occurs() -> None:
     }
     assert min(outcomes.values()) >= 8, outcomes
     assert min(reasons.values()) >= 8, reasons
+    assert by_family.keys() >= {
+        ("enter", FAMILY, False),
+        ("intervene", FAMILY, False),
+        ("return", FAMILY, False),
+        ("settle", FAMILY, True),
+        ("settle", FAMILY, False),
+        ("demote", "its own", False),
+        ("return", "its own", False),
+    }
+    assert min(by_family.values()) >= 8, by_family
 
 
 def second_thoughts(world: World) -> Iterator[Expected]:

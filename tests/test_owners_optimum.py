@@ -13,6 +13,10 @@ from typing import Any
 import pytest
 
 from app.owners import Assignment, Claim, Csm, assign, serves
+from app.owners.deal import Circle
+from app.owners.desk import Desk
+from app.owners.market import markets
+from app.owners.sacks import filled, weighed
 from bench.hand_out import hand_out, most_room, round_robin
 from bench.owners import SHAPES, contest, make_company
 
@@ -149,23 +153,24 @@ def test_no_assignment_is_better_by_any_of_the_objectives_in_their_order(seed: i
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_with_limits_in_value_the_best_is_within_the_bound_and_no_worse_than_most_room_first(seed: int) -> None:
+def test_with_limits_in_value_the_best_is_nearly_always_found_and_never_beyond_the_bound(seed: int) -> None:
     random = Random(100 + seed)  # noqa: S311 - as above
     reached, possible, best_found, rounds = Decimal(0), Decimal(0), 0, 300
-    for _ in range(rounds):
-        csms, claims = _instance(random, limited=True)
+    for round_ in range(rounds):
+        csms, claims = _instance(random, limited=True, accounts=5 if round_ % 3 else 7)
         told = assign(POOLED, csms, claims, AS_OF).objective
         best = max(_placed(choice, claims) for choice in _choices(csms, claims))
         assert told.value_placed <= best <= told.value_bound, (csms, claims)
-        assert told.value_placed >= hand_out(most_room, csms, claims, AS_OF).placed, (csms, claims)
-        assert told.value_placed >= best / 2, (csms, claims)
+        for way in (most_room, round_robin):
+            assert told.value_placed >= hand_out(way, csms, claims, AS_OF).placed, (csms, claims)
+        assert told.value_placed >= best * Decimal("0.8"), (csms, claims)
         reached, possible, best_found = (
             reached + told.value_placed,
             possible + best,
             best_found + (best == told.value_placed),
         )
     assert reached >= possible * Decimal("0.995")
-    assert best_found >= rounds * 0.99
+    assert best_found >= rounds * 0.995
 
 
 @pytest.mark.parametrize("limited", [False, True])
@@ -176,7 +181,7 @@ def test_simpler_ways_never_place_more(seed: int, *, limited: bool) -> None:
         csms, claims = _instance(random, limited=limited, accounts=25)
         placed = assign(POOLED, csms, claims, AS_OF).objective.value_placed
         assert placed >= hand_out(most_room, csms, claims, AS_OF).placed
-        assert limited or placed >= hand_out(round_robin, csms, claims, AS_OF).placed
+        assert placed >= hand_out(round_robin, csms, claims, AS_OF).placed
 
 
 @pytest.mark.parametrize("name", SHAPES)
@@ -186,6 +191,31 @@ def test_simpler_ways_never_place_more_in_the_companies_of_the_benchmark(name: s
     assert max(margins) > 0 or not name.startswith("tight")
 
 
-def test_the_gap_to_the_bound_is_small_where_books_are_limited_in_value() -> None:
-    csms, claims = make_company(SHAPES["tight in value"], 4_000, 80)
-    assert assign(POOLED, csms, claims, AS_OF).objective.gap < Decimal("0.03")
+@pytest.mark.parametrize("seed", range(4))
+def test_the_simpler_ways_are_among_what_is_tried(seed: int) -> None:
+    """So that nobody who hands out accounts like that ever places more, however large the queue is."""
+    random = Random(300 + seed)  # noqa: S311 - as above
+    dealt = taken = 0
+    for _ in range(60):
+        csms, claims = _instance(random, limited=True, accounts=25)
+        desk = Desk(csms, POOLED)
+        parts, _ = markets(desk.settle(claims), desk.books.values(), AS_OF)
+        circle = Circle(parts, AS_OF)
+        for choose, ways in (
+            (round_robin, [circle.dealt(market) for market in parts]),
+            (most_room, [filled(weighed(market), {}).chosen for market in parts]),
+        ):
+            ours = {
+                market.claims[account].account_id: market.books[csm].csm.csm_id
+                for market, way in zip(parts, ways, strict=True)
+                for account, csm in way.items()
+            }
+            assert ours == hand_out(choose, csms, claims, AS_OF).owners
+            dealt, taken = dealt + len(ours), taken + len(claims)
+    assert 0 < dealt < taken
+
+
+@pytest.mark.parametrize(("name", "gap"), [("tight in value", "0.03"), ("tight, small", "0.001")])
+def test_the_gap_to_the_bound_is_small_where_books_are_limited_in_value(name: str, gap: str) -> None:
+    csms, claims = make_company(SHAPES[name], 4_000, 80)
+    assert assign(POOLED, csms, claims, AS_OF).objective.gap < Decimal(gap)

@@ -33,5 +33,6 @@ def test_a_policy_reads_back_as_it_was_written() -> None:
     for policy in plain:
         text = policy_text(policy)
         read = read_policy(text, source="random.toml")
-        for part in ("name", "bands", "currency", "value", "floors", "attributes", "signals", "rules", "calendar"):
+        parts_told = ("name", "bands", "currency", "value", "floors", "attributes", "signals", "rules", "owners")
+        for part in (*parts_told, "calendar"):
             assert getattr(read, part) == getattr(policy, part), f"{part} of\n{text}"

@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import Compiled, Connection, Select, select
 
-from app.decide import candidates, judge, outcome
+from app.decide import candidates, families, judge, outcome
 from app.decide.book import Question, joined, measured, placed, valued
 from app.decide.census import take_census
 from app.decide.columns import check_columns
@@ -36,6 +36,8 @@ def decision_statement(policy: Policy, as_of: datetime, sources: Sources = LIVE)
     hopefuls = book.where(candidates.could_be_candidate(ask, book)).cte("hopefuls")
     known = Rows(measured(ask, hopefuls).subquery("measured"))
     rows = judged(ask, Rows(known.where(candidates.is_candidate(ask, known)).subquery("candidates")))
+    if ask.families:
+        return families.select_decisions(ask, families.together(ask, rows))
     return (
         select(*outcome.decision_columns(ask, rows))
         .select_from(rows.source)
@@ -47,7 +49,8 @@ def decision_statement(policy: Policy, as_of: datetime, sources: Sources = LIVE)
 def whole_book(ask: Question) -> Rows:
     """The book, with what is known of every account before its signals are read: its value and its ranks."""
     book = Rows(joined(ask).subquery("book"))
-    return book.plus(lambda rows: valued(ask, rows), name="valued").plus(lambda rows: placed(ask, rows), name="placed")
+    book = book.plus(lambda rows: valued(ask, rows), name="valued").plus(lambda rows: placed(ask, rows), name="placed")
+    return families.named(ask, book) if ask.families else book
 
 
 def judged(ask: Question, known: Rows) -> Rows:

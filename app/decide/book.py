@@ -44,6 +44,9 @@ Columns = Mapping[str, Column]
 SETTLING = timedelta(days=6)
 """An account moves at most once in this time; confirming runs lie at least this far apart."""
 
+MD5 = 32
+"""The length of a fingerprint."""
+
 COVERAGE_COLUMNS = (
     "band", "band_since", "band_rule", "owner_id", "held_by", "held_from", "intervention", "intervention_from",
     "intervention_until", "spent_intervention", "pending", "has_risen", "fell_with",
@@ -64,6 +67,11 @@ class Question:
         """The facts that the policy reads."""
         return FactsRead(self.policy, self.also)
 
+    @property
+    def families(self) -> bool:
+        """Whether the accounts of a family stand together."""
+        return self.policy.owners.families == "highest_band"
+
     @cached_property
     def today(self) -> date:
         """The date of `as_of` in the policy's time zone."""
@@ -72,7 +80,7 @@ class Question:
     @property
     def separable(self) -> bool:
         """Whether each account is decided by what is known of it alone, and not of the others."""
-        return "value_rank" not in self.facts.names
+        return "value_rank" not in self.facts.names and not self.families
 
     @cached_property
     def ranks(self) -> Mapping[str, int]:
@@ -294,6 +302,12 @@ class Lens:
 
 def _whole(span: Column, days: int) -> Column:
     return cast(func.floor(func.date_part("epoch", span) / literal(float(days * DAY_S))), Numeric)
+
+
+def own_print(ask: Question, rows: Columns) -> Column:
+    """The fingerprint that the account fell with; where families stand together, that of its family is behind it."""
+    fell_with = rows["fell_with"]
+    return func.left(fell_with, MD5) if ask.families else fell_with
 
 
 def fingerprint(ask: Question, rows: Columns) -> Column:

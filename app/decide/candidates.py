@@ -38,7 +38,7 @@ def _has_something_to_report(ask: Question, rows: Rows, conditions: Sequence[Col
     says = [
         and_(applies(ask, rows, rule), condition) for rule, condition in zip(ask.policy.rules, conditions, strict=True)
     ]
-    return by_stage(
+    alone = by_stage(
         ask,
         rows,
         covered=rows["band"].is_not(None),
@@ -49,6 +49,8 @@ def _has_something_to_report(ask: Question, rows: Rows, conditions: Sequence[Col
         lifted=true(),
         rules=or_(carries_state, *says),
     )
+    # Where families stand together, each of them may be what the others go by.
+    return or_(alone, rows["family"].is_not(None)) if ask.families else alone
 
 
 def _could_hold(ask: Question, book: Rows, rule: Rule) -> Column:

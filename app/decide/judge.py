@@ -30,7 +30,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from app.decide.book import SETTLING, Lens, Question, fingerprint
+from app.decide.book import SETTLING, Lens, Question, fingerprint, own_print
 from app.decide.expressions import holds
 from app.decide.layers import Rows
 from app.policy.model import EARNED, NEXT, PREVIOUS, Band, Rule
@@ -141,7 +141,8 @@ def _by_name(name: Column, rules: Sequence[Rule], lens: Lens) -> Column:
 def _nothing_new(ask: Question, rows: Rows) -> Column:
     newer = func.coalesce(rows["newest_signal_at"] > rows["band_since"], false())
     return case(
-        (rows["fell_with"].is_not(None), and_(not_(newer), rows["fell_with"] == fingerprint(ask, rows))), else_=false()
+        (rows["fell_with"].is_not(None), and_(not_(newer), own_print(ask, rows) == fingerprint(ask, rows))),
+        else_=false(),
     )
 
 

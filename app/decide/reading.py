@@ -5,14 +5,14 @@ what is shown is what was decided, and not a second opinion.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Literal
 
-from sqlalchemy import Boolean, Connection, FromClause, Integer, case, cast, literal, select
+from sqlalchemy import ARRAY, Boolean, Connection, FromClause, Integer, Select, any_, case, cast, literal, select
 
-from app.decide import judge, judged, outcome, whole_book
+from app.decide import families, judge, judged, outcome, whole_book
 from app.decide.book import Lens, Question, measured
 from app.decide.expressions import compile_expression
 from app.decide.facts import shown_facts
@@ -20,7 +20,8 @@ from app.decide.layers import Column, Rows
 from app.decide.outcome import facts_object
 from app.decide.sources import LIVE, Sources
 from app.plan import Decision
-from app.policy.model import Policy, Rule
+from app.policy.model import FAMILY, Policy, Rule
+from app.tables import Id
 
 Kind = Literal["now", "entry", "kept"]
 Facts = Mapping[str, Any]
@@ -54,40 +55,55 @@ class Objection:
 
 
 @dataclass(frozen=True, slots=True)
+class Family:
+    """The account's family by its root: its highest band, who has that on the merits, and the account's own merits."""
+
+    root: str
+    band: str
+    by: str
+    merits: str
+
+
+@dataclass(frozen=True, slots=True)
 class Judgement:
     """How one account is decided. `stage` is the step of docs/deciding.md that does it; None: it is no concern of ours.
 
-    `decision` is None where there is nothing to report.
+    `decision` is None where there is nothing to report. `family` is None where families do not stand together, too.
     """
 
     stage: str | None
     band: str | None
     own_band: str | None
+    intervention: str | None
     earned_band: str | None
     value: Decimal | None
     decision: Decision | None
     readings: tuple[Reading, ...]
     objections: tuple[Objection, ...]
+    family: Family | None
 
 
 def read_judgement(connection: Connection, policy: Policy, account_id: str, as_of: datetime) -> Judgement | None:
     """How the account is decided at `as_of`; None for one that neither `accounts` nor `coverage` knows."""
-    ask = Question(policy, as_of, _sources(policy, account_id, as_of))
+    kin = families.read_kin(connection, account_id) if policy.owners.families == "highest_band" else [account_id]
+    ask = Question(policy, as_of, _sources(policy, kin, as_of))
     book = whole_book(ask)
-    one = book.where(book["account_id"] == account_id).cte("one")
-    known = Rows(measured(ask, one).subquery("measured"))
-    rows = judged(ask, known)
-    found = connection.execute(select(*_columns(ask, rows)).select_from(rows.source)).one_or_none()
+    those = book.where(book["account_id"] == any_(_ids(kin))).cte("those")
+    known = Rows(measured(ask, those).subquery("measured"))
+    rows = families.together(ask, judged(ask, known)) if ask.families else judged(ask, known)
+    its = rows["account_id"] == account_id
+    found = connection.execute(select(*_columns(ask, rows)).select_from(rows.source).where(its)).one_or_none()
     if found is None:
         return None
     row: Mapping[str, Any] = dict(found._mapping)
-    decided = Decision(*found[: len(outcome.decision_columns(ask, rows))])
+    decided = Decision(*found[: len(fields(Decision))])
     objections = tuple(_objections(ask, row))
-    facts = _facts_there(connection, ask, known, objections)
+    facts = _facts_there(connection, ask, known.where(known["account_id"] == account_id), objections)
     return Judgement(
         stage=row["stage"],
         band=row["band"],
         own_band=row["own_band"],
+        intervention=row["intervention"],
         earned_band=row["earned_band"],
         value=row["value"],
         decision=decided if row["outcome"] is not None and row["outcome"] != "state" else None,
@@ -96,23 +112,43 @@ def read_judgement(connection: Connection, policy: Policy, account_id: str, as_o
             Objection(rule, kind, policy.bands[rank].name, facts[place])
             for place, (rule, kind, rank) in enumerate(objections)
         ),
+        family=_family(row) if ask.families else None,
     )
 
 
-def _sources(policy: Policy, account_id: str, as_of: datetime) -> Sources:
-    """The tables with this account alone; all of them where a fact compares it with the others."""
-    if not Question(policy, as_of, LIVE).separable:
+def _family(row: Mapping[str, Any]) -> Family | None:
+    if row["family"] is None or row["family_band"] is None:
+        return None
+    return Family(row["family"], row["family_band"], row["family_by"], row["merits"])
+
+
+def _ids(account_ids: list[str]) -> Column:
+    return literal(account_ids, ARRAY(Id))
+
+
+def _sources(policy: Policy, account_ids: list[str], as_of: datetime) -> Sources:
+    """The tables with these accounts alone; all of them where a fact compares them with the others."""
+    if "value_rank" in Question(policy, as_of, LIVE).facts.names:
         return LIVE
 
     def alone(table: FromClause) -> FromClause:
-        return select(table).where(table.c.account_id == account_id).subquery(getattr(table, "name", None))
+        return select(table).where(table.c.account_id == any_(_ids(account_ids))).subquery(getattr(table, "name", None))
 
     return Sources(alone(LIVE.accounts), alone(LIVE.account_signals), alone(LIVE.coverage), alone(LIVE.pins))
 
 
+def _decision_columns(ask: Question, rows: Rows) -> list[Column]:
+    return families.decision_columns(ask, rows) if ask.families else outcome.decision_columns(ask, rows)
+
+
 def _columns(ask: Question, rows: Rows) -> Iterator[Column]:
     """Those of the decision, then the stage, the bands by name, and those of every rule."""
-    yield from outcome.decision_columns(ask, rows)
+    yield from _decision_columns(ask, rows)
+    if ask.families:
+        yield rows["family"]
+        yield rows["family_by"]
+        yield ask.name_of(rows["family_rank"]).label("family_band")
+        yield ask.name_of(rows["merits"]).label("merits")
     yield rows["stage"]
     yield rows["band"]
     yield rows["intervention"]
@@ -174,7 +210,7 @@ def _came_of(ask: Question, row: Mapping[str, Any], rule: Rule, *, holds: bool |
     if in_force:
         return "holds: it is lifted by this" if holds else "is over"
     if row["stage"] == "lifted" and rule.move != "graduate":
-        return f"not asked: {row['intervention']} lifts it"
+        return f"not asked: {'its family' if row['intervention'] == FAMILY else row['intervention']} lifts it"
     if not row[f"applies_{rule.name}"]:
         return f"does not apply: {_why_not(ask, row, rule)}"
     return "did not fire: a fact is missing" if holds is None else "did not fire"
@@ -222,11 +258,12 @@ def _wants(row: Mapping[str, Any], rule: Rule, rank: int) -> bool:
 
 
 def _facts_there(
-    connection: Connection, ask: Question, known: Rows, objections: tuple[tuple[Rule, Kind, int], ...]
+    connection: Connection, ask: Question, one: Select[Any], objections: tuple[tuple[Rule, Kind, int], ...]
 ) -> list[Facts]:
     """The facts of each objection's rule under its lens."""
     if not objections:
         return []
+    known = Rows(one.subquery("one"))
     columns = [
         facts_object(ask, Lens(ask, known, kind, literal(rank, Integer)), shown_facts(rule)).label(f"facts_{place}")
         for place, (rule, kind, rank) in enumerate(objections)

@@ -113,6 +113,15 @@ class Guards:
     stale_after_days: int | None
 
 
+Families = Literal["own_merits", "highest_band"]
+
+FAMILY = "family"
+"""The rule of those whom their family keeps in its highest band: the one rule that no policy has."""
+
+ITS_FAMILY = "its family"
+"""Among the facts of a decision, what the family had to do with it. No fact can be called so."""
+
+
 @dataclass(frozen=True, slots=True)
 class Owners:
     """How accounts change hands; see `docs/ownership.md`.
@@ -121,7 +130,7 @@ class Owners:
     `absence_days` is given nobody from `notice_days` before. `max_new_per_run` limits what one CSM is given in a run,
     as a share of their book (None: no limit), and in the first `ramp_weeks` after they were hired to a growing part of
     that. `renewal_days` before its renewal an account is not moved for balance. No pin lasts longer than
-    `pin_max_days`.
+    `pin_max_days`. With `families` "highest_band" a family's accounts stand together; see `docs/deciding.md`.
     """
 
     stable_days: int
@@ -131,6 +140,7 @@ class Owners:
     ramp_weeks: int
     renewal_days: int
     pin_max_days: int
+    families: Families = "own_merits"
 
 
 @dataclass(frozen=True, slots=True)

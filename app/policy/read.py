@@ -229,6 +229,7 @@ def _owners(shape: OwnersShape) -> Owners:
         ramp_weeks=shape.ramp_weeks,
         renewal_days=shape.renewal_days,
         pin_max_days=shape.pin_max_days,
+        families=shape.families,
     )
 
 

@@ -13,7 +13,13 @@ from app.policy.shape import RuleShape
 from app.policy.tokens import suggestion
 
 TARGETS = (EARNED, NEXT, PREVIOUS)
-TAKEN = {"left": "an account that left", "pin": "a pin", "entry": "an account that enters", "import": "a loaded band"}
+TAKEN = {
+    "left": "an account that left",
+    "pin": "a pin",
+    "entry": "an account that enters",
+    "import": "a loaded band",
+    "family": "an account that goes with its family",
+}
 """Words that `band_history.rule` holds for what no rule decides."""
 
 _ONLY_FOR = {

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictInt, StrictStr
 
 from app.policy.catalogue import Unit
-from app.policy.model import Measure
+from app.policy.model import Families, Measure
 
 MONEY_LIMIT = Decimal(10) ** 12
 COST_LIMIT = Decimal(10) ** 9
@@ -224,6 +224,11 @@ class OwnersShape(Shape):
     )
     renewal_days: DaysOrNone = Field(default=90, description="days before a renewal without a move for balance")
     pin_max_days: Days = Field(default=365, description="the longest that a pin may last")
+    families: Families = Field(
+        default="own_merits",
+        description="own_merits: each account is in the band that its own facts give it; highest_band: all of a family"
+        " are in the highest that one of them has",
+    )
 
 
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")

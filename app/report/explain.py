@@ -8,12 +8,12 @@ from datetime import datetime
 from decimal import Decimal
 from typing import IO, Any
 
-from app.decide.reading import Judgement, Objection, Reading
+from app.decide.reading import Family, Judgement, Objection, Reading
 from app.explain import Candidate, Explanation, Ownership
 from app.figures import counted, day, fact, money, printable, sentence, short_money
 from app.owners import Claim, Csm
 from app.policy.describe import describe
-from app.policy.model import Policy
+from app.policy.model import FAMILY, Policy
 from app.reasons import reason
 from app.report.history import SCHEMA, instant, write_standing
 from app.report.names import Names
@@ -48,10 +48,12 @@ def write_explanation(page: Page, policy: Policy, told: Explanation, *, everybod
 
 
 def _judgement(page: Page, policy: Policy, judged: Judgement) -> None:
-    page.paragraph(_STAGES[judged.stage], indent=2)
+    page.paragraph(_stage(judged), indent=2)
     value = "unknown" if judged.value is None else money(judged.value, policy.currency)
     carries = f", which carries {judged.earned_band}" if judged.earned_band else ""
     page.paragraph(f"Its value is {value}{carries}.", indent=2)
+    if (family := judged.family) is not None:
+        page.paragraph(_family(family), indent=2)
     if judged.decision is None:
         page.paragraph("So it stays where it is.", indent=2, style="bold")
     else:
@@ -61,6 +63,20 @@ def _judgement(page: Page, policy: Policy, judged: Judgement) -> None:
         _reading(page, policy, reading)
     for objection in judged.objections:
         page.paragraph(f"Against a rise to {objection.band}: {_objection(policy, objection)}", indent=2)
+
+
+def _stage(judged: Judgement) -> str:
+    if judged.stage == "lifted" and judged.intervention == FAMILY:
+        return "Its family lifts it; only the graduations are asked."
+    return _STAGES[judged.stage]
+
+
+def _family(family: Family) -> str:
+    """What the account's family has to do with its band."""
+    belongs = f"It belongs to the family of {printable(family.root)}"
+    if family.merits == family.band:
+        return f"{belongs}, in which nobody is in a higher band than {family.band}, where it is on its own merits."
+    return f"{belongs}, which {printable(family.by)} puts in {family.band}; by itself it would be in {family.merits}."
 
 
 def _reading(page: Page, policy: Policy, reading: Reading) -> None:
@@ -203,6 +219,7 @@ def _judgement_json(policy: Policy, judged: Judgement) -> dict[str, Any]:
         "own_band": judged.own_band,
         "earned_band": judged.earned_band,
         "value": judged.value,
+        "family": asdict(judged.family) if judged.family else None,
         "outcome": "stay" if decision is None else decision.outcome,
         "move": decision.move if decision else None,
         "to_band": decision.to_band if decision else judged.band,

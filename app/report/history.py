@@ -85,8 +85,8 @@ def _standing(standing: Standing, names: Names) -> Iterator[tuple[str, str]]:
     if standing.held_by:
         yield "Held", f"down by {standing.held_by}, out of {standing.held_from}, until that stops being true"
     if standing.intervention:
-        until = _since(standing.intervention_until)
-        yield "Lifted", f"by {standing.intervention} from {standing.intervention_from}, until {until} at the latest"
+        until = f", until {day(standing.intervention_until)} at the latest" if standing.intervention_until else ""
+        yield "Lifted", f"by {standing.intervention} from {standing.intervention_from}{until}"
     for rule, entry in sorted((standing.pending or {}).items()):
         seen = str(entry.get("seen_at", ""))[:10]
         yield "Pending", f"{rule}, seen {counted(int(entry['weeks']), 'week')}, last on {seen}"

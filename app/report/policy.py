@@ -214,6 +214,12 @@ def _limit(share: Share) -> str:
     return f"{shown}, and more than {share.at_least:,}," if share.at_least else shown
 
 
+_FAMILIES: Mapping[str, str] = {
+    "own_merits": "each account of a family is in the band that its own facts give it",
+    "highest_band": "all accounts of a family are in the highest band that one of them has on its merits",
+}
+
+
 def _owners(owners: Owners) -> Iterator[tuple[str, str]]:
     """Each term on which accounts change hands."""
     intake, ramp = owners.max_new_per_run, owners.ramp_weeks
@@ -229,3 +235,4 @@ def _owners(owners: Owners) -> Iterator[tuple[str, str]]:
     yield "ramp_weeks", f"a new CSM's intake grows to that in {_weeks(ramp)}" if ramp else "a new CSM is given as many"
     yield "renewal_days", f"no move for balance within {owners.renewal_days} days of a renewal"
     yield "pin_max_days", f"no pin lasts longer than {owners.pin_max_days} days"
+    yield "families", _FAMILIES[owners.families]
