@@ -1,7 +1,8 @@
 """Where books are limited in value, placing is a knapsack with many sacks, and what is best is not known in general.
 
 So several placings are made and improved step by step (`exchanges`; of a long queue only the two that are worth the
-most). What is worth most in the end counts, the earlier of this list where they are equal:
+most). What is worth most in the end counts, the earlier of this list where they are equal; one that leaves nothing to
+be placed ends the search:
 
 1. what the flow placed; what no book has the value for is placed elsewhere where it can be;
 2. most room first;
@@ -15,7 +16,7 @@ Everything is done in a fixed order and a bounded number of times, so the result
 and of what the books could hold if accounts could be split.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -37,9 +38,26 @@ class Split:
     by_class: dict[tuple[int, int], int]
 
 
-def within_limits(scales: Scales, chosen: Mapping[int, int], dealt: Mapping[int, int], split: Split) -> dict[int, int]:
-    """The best placing that was found. `chosen` is what the flow placed, `dealt` what round robin does."""
-    starts = [filled(scales, chosen), filled(scales, {}), _as_split(scales, split), filled(scales, dealt)]
+def within_limits(
+    scales: Scales, chosen: Mapping[int, int], dealt: Callable[[], Mapping[int, int]], split: Split, wanted: int
+) -> dict[int, int]:
+    """The best placing that was found. `chosen` is what the flow placed, `dealt` what round robin does.
+
+    The first that places all the value that could be, and as many accounts as are `wanted`, ends the search.
+    """
+    all_value = in_units(split.value, scales.unit)
+    makers: list[Callable[[], Sacks]] = [
+        lambda: filled(scales, chosen),
+        lambda: filled(scales, {}),
+        lambda: _as_split(scales, split),
+        lambda: filled(scales, dealt()),
+    ]
+    starts: list[Sacks] = []
+    for make in makers:
+        starts.append(make())
+        value, accounts = starts[-1].placed
+        if value >= all_value and accounts >= wanted:
+            return starts[-1].chosen
     best_first = sorted(starts, key=lambda sacks: sacks.placed, reverse=True)
     for sacks in best_first[: _OF_A_LONG_ONE if len(scales.value) > _LONG else None]:
         improve(sacks)

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from functools import partial
 
 from app.owners.books import NOTHING, worth
 from app.owners.company import Wish, wishes
@@ -56,7 +57,7 @@ def _solved(market: Market, circle: Circle) -> Solution:
         return Solution(market, wanted, chosen, most)
     scales = circle.scales(market)
     split = split_up(scales)
-    found = within_limits(scales, chosen, circle.dealt(market), split)
+    found = within_limits(scales, chosen, partial(circle.dealt, market), split, len(flow.placed))
     return Solution(market, wanted, found, min(most, split.value))
 
 
