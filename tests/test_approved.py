@@ -127,6 +127,7 @@ def unsettle(engine: Engine, chance: random.Random, *, share: float) -> None:
         add_pin(connection, pinned[1], band=chance.choice(["low", "high"]), pinned_at=datetime.now(UTC))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", range(12))
 def test_whatever_changes_overnight_only_what_was_approved_is_made(database: Engine, seed: int) -> None:
     chance = random.Random(seed)  # noqa: S311 - it deals test data

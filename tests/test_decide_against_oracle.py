@@ -25,6 +25,7 @@ from app.policy.model import EARNED, FAMILY, NEXT, PREVIOUS, Families, Measure, 
 from app.policy.read import default_policy, load_policy
 from tests import oracle
 from tests.in_postgres import carried_out, differences, read_world, store
+from tests.long import some_of_many
 from tests.oracle import Expected
 from tests.oracle_expressions import parts
 from tests.oracle_rows import Account
@@ -44,7 +45,7 @@ def test_the_volume_is_at_least_a_hundred_thousand_decisions() -> None:
     assert len(SEEDS) >= 200
 
 
-@pytest.mark.parametrize("chunk", range(CHUNKS))
+@pytest.mark.parametrize("chunk", some_of_many(CHUNKS, at_once=5))
 def test_the_sql_decides_as_the_oracle_does(connection: Connection, chunk: int) -> None:
     for seed in SEEDS[chunk * POLICIES_PER_CHUNK : (chunk + 1) * POLICIES_PER_CHUNK]:
         compare_two_runs(connection, seeded_world(seed, ACCOUNTS), seeded(seed), f"seed {seed}")
@@ -84,6 +85,7 @@ def stored(connection: Connection, world: World) -> World:
     return world
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("families", get_args(Families))
 @pytest.mark.parametrize("policy", ["default", "gitlab-2026", "gitlab-fy21", "posthog-2026"])
 def test_the_published_policies_decide_the_sample_company_as_the_oracle_does(

@@ -170,6 +170,7 @@ def story(*titles: str) -> Callable[[Told], Told]:
     return kept
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("title", TELLING)
 def test_the_commands_of_a_section_do_what_it_says(
     title: str, request: pytest.FixtureRequest, tmp_path: Path, prefix: str
@@ -294,6 +295,7 @@ def restored(place: Place) -> Iterator[Mapping[str, Sequence[int]]]:
     assert (home / "kept").exists()
 
 
+@pytest.mark.long
 def test_a_copy_of_the_embedded_database_is_the_database(tmp_path: Path, prefix: str, server_url: URL) -> None:
     with engine_on(server_url) as unused:
         place = place_on(server_url, tmp_path, prefix, unused)
@@ -552,6 +554,7 @@ def test_the_document_says_how_each_command_ends_while_versions_differ() -> None
     assert len(while_versions_differ()) == 6
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("which", ["older", "newer"])
 def test_no_command_works_on_a_schema_of_another_version(place: Place, older: Path, which: str) -> None:
     if which == "newer":
@@ -572,6 +575,7 @@ def test_no_command_works_on_a_schema_of_another_version(place: Place, older: Pa
         assert migrate.current(connection) == newest
 
 
+@pytest.mark.long
 def test_a_worker_under_whom_the_schema_changes_stays_up_and_writes_nothing(
     place: Place, older: Path, tmp_path: Path
 ) -> None:

@@ -73,6 +73,7 @@ def happen(connection: Connection, random: Random, week: int) -> None:
         )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("chosen", [policy(), policy(TOGETHER)], ids=["each by itself", "families together"])
 @pytest.mark.parametrize("seed", range(4))
 def test_weeks_at_random_leave_every_invariant_standing(database: Engine, seed: int, chosen: Policy) -> None:
