@@ -68,7 +68,7 @@ def look(url: URL, now: datetime, dies_at: int) -> None:
         run_due(engine, lambda: chosen, Worker(), now)
 
 
-def until(holds: Callable[[], object], seconds: float = 30) -> None:
+def until(holds: Callable[[], object], seconds: float = 90) -> None:
     """It holds, soon; fails if it does not within so many seconds."""
     deadline = time.monotonic() + seconds
     while not holds():
