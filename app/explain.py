@@ -18,8 +18,9 @@ from app.plan import OwnerChange, Waiting
 from app.planning import make_plan
 from app.policy.model import Policy
 from app.report.names import Names, read_names
-from app.roster import Roster, claims, read_roster, select_owned
+from app.roster import Roster, claims, read_roster
 from app.tables import owner_history
+from app.unsettled import select_owned
 
 
 @dataclass(frozen=True, slots=True)

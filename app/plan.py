@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from functools import cached_property
+from operator import attrgetter
 from typing import Any, Literal
 
 Outcome = Literal["move", "pending", "review", "contested", "state"]
@@ -49,36 +50,19 @@ class Decision:
         return {"facts": json.loads(self.facts), "rules": json.loads(self.rules)}
 
 
-def sharing_texts(decisions: Iterable[Decision]) -> Iterator[Decision]:
-    """The same decisions, with one copy of each text that many of them have.
+def decisions_of(rows: Iterable[tuple[Any, ...]]) -> Iterator[Decision]:
+    """A decision of each row, whose columns are its fields, with one copy of each text that many of them have.
 
     A million of them, as on the first run of a large company, take half the memory then.
     """
     copies: dict[Any, Any] = {}
 
-    def share(text: Any) -> Any:
-        return copies.setdefault(text, text)
+    def shared(texts: tuple[Any, ...]) -> Iterator[Any]:
+        return map(copies.setdefault, texts, texts)
 
-    for one in decisions:
-        yield Decision(
-            account_id=one.account_id,
-            outcome=share(one.outcome),
-            move=share(one.move),
-            from_band=share(one.from_band),
-            to_band=share(one.to_band),
-            rule=share(one.rule),
-            against=share(one.against),
-            value=one.value,
-            arr=one.arr,
-            weeks=one.weeks,
-            facts=one.facts,
-            rules=share(one.rules),
-            state=share(one.state),
-            owner_id=share(one.owner_id),
-            segment=share(one.segment),
-            region=share(one.region),
-            language=share(one.language),
-        )
+    for row in rows:
+        # Nobody else has its id (0), its amounts and weeks (7 to 9) or its facts (10).
+        yield Decision(row[0], *shared(row[1:7]), *row[7:11], *shared(row[11:]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,10 +207,9 @@ class Plan:
     def sha256(self) -> str:
         """The hash of the plan's effect: the policy, the instant, every decision and every owner change."""
         digest = hashlib.sha256(f"{self.policy_sha}\n{self.as_of.isoformat()}\n".encode())
-        for decision in self.decisions:
-            digest.update(repr(decision).encode())
-        for change in self.owner_changes:
-            digest.update(repr(change).encode())
-        for waiting in self.waitlist:
-            digest.update(repr(waiting).encode())
+        for kind, items in ((Decision, self.decisions), (OwnerChange, self.owner_changes), (Waiting, self.waitlist)):
+            told = attrgetter(*kind.__match_args__)
+            digest.update(f"{kind.__name__} {kind.__match_args__}\n".encode())
+            for item in items:
+                digest.update(repr(told(item)).encode())
         return digest.hexdigest()

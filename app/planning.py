@@ -24,8 +24,9 @@ from app.plan import Plan
 from app.policy.model import Policy
 from app.readers import gather, meanwhile
 from app.rebalance import Balance, read_movable
-from app.roster import claims, read_families, read_roster, read_unsettled, roster_of, unserved
+from app.roster import claims, read_families, read_roster, roster_of, unserved
 from app.tracing import span
+from app.unsettled import read_unsettled
 
 Planner = Callable[[Connection, Policy, datetime, Sequence[Connection]], Plan]
 """Plans as a transaction sees the tables, with the help of other connections that see the same."""
@@ -33,6 +34,10 @@ Planner = Callable[[Connection, Policy, datetime, Sequence[Connection]], Plan]
 _SETTINGS = {"work_mem": "128MB", "hash_mem_multiplier": "2", "lock_timeout": "60s"}
 """Of a run's transaction. Its few statements pass over whole tables, and spilling to disk is what would be slow; a
 row that somebody else holds on to fails the run instead of hanging it.
+"""
+_SHARING = {"max_parallel_workers_per_gather": "0"}
+"""Beside that, where several connections share the reading: each is a worker, and to give it workers of its own would
+have each of those hash for itself what the others hash too.
 """
 
 
@@ -44,16 +49,16 @@ def make_plan(connection: Connection, policy: Policy, as_of: datetime, beside: S
     """
     connections = (connection, *beside)
     for one in connections:
-        one.execute(select(*(func.set_config(name, value, literal(value=True)) for name, value in _SETTINGS.items())))
+        _set_up(one, _SETTINGS | _SHARING if beside else _SETTINGS)
     check_columns(connection)
     ask = Question(policy, as_of, LIVE)
-    parts = in_parts(connection, policy, as_of, 1 if not beside else 2 * len(connections))
+    parts = in_parts(connection, policy, as_of, len(connections))
     with span("decide"):
-        *decided, tally, members, unsettled = gather(
+        tally, *decided, members, unsettled = gather(
             connections,
             [
-                *parts,
                 partial(take_tally, ask=ask),
+                *parts,
                 read_families,
                 partial(read_unsettled, policy=policy, as_of=as_of),
             ],
@@ -79,6 +84,12 @@ def make_plan(connection: Connection, policy: Policy, as_of: datetime, beside: S
         lapsed_pins=read_lapsed(connection, as_of),
     )
     return _guarded(connection, policy, plan, feeds)
+
+
+def _set_up(connection: Connection, settings: Mapping[str, str]) -> None:
+    """The transaction has these settings, until it ends."""
+    of_transaction = literal(value=True)
+    connection.execute(select(*(func.set_config(name, value, of_transaction) for name, value in settings.items())))
 
 
 def _read_inputs(ask: Question, connection: Connection) -> tuple[Mapping[str, int], tuple[Feed, ...]]:

@@ -26,7 +26,8 @@ from app.decide.stream import stream_rows
 from app.owners import Claim, Csm, serves
 from app.plan import Book, OwnerChange
 from app.policy.model import Policy
-from app.roster import Roster, select_owned
+from app.roster import Roster
+from app.unsettled import select_owned
 
 _NOTHING = Decimal(0)
 Kind = tuple[str | None, ...]

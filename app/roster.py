@@ -1,37 +1,21 @@
 """The roster: the CSMs with their books as they stand, and the accounts whose owner has to be settled.
 
-Only what `owners` needs leaves the database: a row per CSM, a row per account of a family, and a row per account that
-waits, lost its CSM, is pinned to another one, or stands against the rule that pooled bands have no owner and named
-bands have one who serves them. What else there is to know of an account in question is in `circumstances`, what a CSM
-may take in `intake`.
+Only what `owners` needs leaves the database: a row per CSM, a row per account of a family, and a row per account whose
+owner is `unsettled`. What else there is to know of an account in question is in `circumstances`, what a CSM may take in
+`intake`.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Any
 
-from sqlalchemy import (
-    ARRAY,
-    ColumnElement,
-    Connection,
-    Select,
-    Text,
-    and_,
-    any_,
-    case,
-    func,
-    literal,
-    not_,
-    or_,
-    select,
-)
+from sqlalchemy import Connection, select
 
-from app.decide.book import Question, joined, valued
+from app.decide.book import Question
 from app.decide.census import Tally, take_tally
-from app.decide.layers import Rows
 from app.decide.sources import LIVE
 from app.decide.stream import stream_rows
 from app.families import select_members
@@ -39,11 +23,10 @@ from app.figures import counted, printable
 from app.intake import Intake, read_intake
 from app.owners import Claim, Csm
 from app.plan import Decision, Waiting
-from app.policy.expressions import facts_of
 from app.policy.model import Policy
-from app.tables import Instant, csms, pins
+from app.tables import csms
+from app.unsettled import read_unsettled, select_pins
 
-Column = ColumnElement[Any]
 Books = Mapping[str, tuple[int, Decimal]]
 Families = Mapping[str, str]
 """The root of each account's family, by account id; who stands alone is not in it."""
@@ -106,77 +89,6 @@ def claims(decisions: Iterable[Decision], roster: Roster) -> Iterator[Claim]:
             moved.add(decision.account_id)
         yield _moved(decision, standing, roster)
     yield from (claim for account_id, claim in roster.unsettled.items() if account_id not in moved)
-
-
-def select_pins(as_of: datetime) -> Select[Any]:
-    """The accounts that are pinned to an owner, by account id."""
-    return (
-        select(pins.c.account_id, pins.c.owner_id)
-        .where(pins.c.owner_id.is_not(None), pins.c.unpinned_at.is_(None))
-        .where(pins.c.expires_at > literal(as_of, Instant))
-        .order_by(pins.c.account_id)
-    )
-
-
-def read_unsettled(connection: Connection, policy: Policy, as_of: datetime) -> Sequence[tuple[Any, ...]]:
-    """The rows of `select_unsettled`."""
-    return list(stream_rows(connection, select_unsettled(policy, as_of)))
-
-
-def select_unsettled(policy: Policy, as_of: datetime) -> Select[Any]:
-    """The active accounts whose owner has to be settled whatever the rules say, by id, as `Claim` lists them."""
-    book = book_of(policy, as_of)
-    owned = book["owner_id"].is_not(None)
-    named = in_bands(policy, book, "named")
-    misplaced = and_(in_bands(policy, book, "pool"), owned)
-    without = and_(named, not_(owned))
-    lost = and_(owned, csms.c.active.is_not(True))
-    # Whoever kept an account into a band that they do not serve, because they had just got it, hands it over in time.
-    stays = book["owner_since"] > literal(as_of - timedelta(days=policy.owners.stable_days), Instant)
-    serves = or_(not_(csms.c.active), book["band"] == any_(csms.c.bands))
-    overdue = and_(named, not_(func.coalesce(serves, True)), not_(func.coalesce(stays, False)))
-    pinned = book["covered_id"].in_(select_pins(as_of).order_by(None).with_only_columns(pins.c.account_id))
-    why = case(
-        (misplaced, "band_change"), (without, "waitlist"), (lost, "departure"), (overdue, "band_change"), else_="pin"
-    )
-    return (
-        _claims(book, why)
-        .where(book["is_active"], or_(misplaced, without, lost, overdue, pinned))
-        # Follows from the line above; said by columns of `coverage` alone, so that most accounts are not even joined.
-        .where(book["covered_id"].is_not(None), or_(owned, named, pinned))
-        .order_by(book["account_id"])
-    )
-
-
-def select_owned(policy: Policy, as_of: datetime) -> Select[Any]:
-    """Every active account that has coverage, by id, as `Claim` lists them; nothing has happened to them."""
-    book = book_of(policy, as_of)
-    covered = book["covered_id"].is_not(None)
-    return _claims(book, literal("rebalance", Text)).where(book["is_active"], covered).order_by(book["account_id"])
-
-
-def _claims(book: Rows, why: Column) -> Select[Any]:
-    """The columns of `Claim` up to the pin, of the accounts that have coverage; the CSM who owns them is at hand."""
-    return select(
-        book["account_id"],
-        why.label("why"),
-        *(book[name] for name in ("band", "value", "segment", "region", "language", "owner_id")),
-        book["waiting_since"],
-    ).select_from(book.source.outerjoin(csms, csms.c.csm_id == book["owner_id"]))
-
-
-def book_of(policy: Policy, as_of: datetime) -> Rows:
-    """One row per account with its coverage and its value, as the decisions see them."""
-    ask = Question(policy, as_of, LIVE)
-    needs_signals = bool(facts_of(policy.value) & policy.signals.keys())
-    book = Rows(joined(ask, signals=needs_signals, also=("owner_since", "waiting_since")).subquery("book"))
-    return book.plus(lambda rows: valued(ask, rows), name="valued", fenced=False)
-
-
-def in_bands(policy: Policy, book: Rows, served_by: Literal["pool", "named"]) -> Column:
-    """Whether the account is in a band that is served so."""
-    names = [band.name for band in policy.bands if band.pooled == (served_by == "pool")]
-    return book["band"] == any_(literal(names, ARRAY(Text)))
 
 
 def read_families(connection: Connection) -> tuple[Families, Mapping[str, Mapping[str, int]]]:

@@ -1,8 +1,8 @@
 """A plan as a value: what it shares, what it says of itself."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
-from app.plan import OwnerChange, sharing_texts
+from app.plan import Decision, OwnerChange, decisions_of
 from app.policy.read import default_policy
 from tests.plans import decision, plan
 
@@ -12,12 +12,12 @@ def fresh(text: str) -> str:
     return "".join(list(text))
 
 
-def test_decisions_that_share_their_texts_are_equal_to_what_they_were() -> None:
+def test_decisions_are_what_their_rows_say_and_share_their_texts() -> None:
     given = [
         decision(f"A-{number}", rule=fresh("value_lost"), segment=fresh("smb"), state=fresh("{}"), value=None)
         for number in range(3)
     ]
-    shared = list(sharing_texts(given))
+    shared = list(decisions_of(tuple(getattr(one, field.name) for field in fields(Decision)) for one in given))
     assert shared == given
     assert len({id(one.rule) for one in given}) == 3
     for name in ("rule", "segment", "state"):

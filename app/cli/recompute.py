@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
+from types import ModuleType
 from typing import Annotated
 
 import typer
@@ -14,7 +16,6 @@ from app.cli.output import open_output
 from app.cli.plans import stopped, stopped_and_how_to_go_on, write_plan_table
 from app.cli.slot import LastRead, read_slot, recompute_slot, require_slot
 from app.database import open_engine, scratch_engine
-from app.demo import DEMO_ACCOUNTS, DEMO_AS_OF, DEMO_SEED, fill
 from app.errors import Guarded
 from app.figures import sentence
 from app.pipeline import RunResult
@@ -68,7 +69,7 @@ def recompute(
     settings = load_settings()
     day = read_slot(slot, as_of=as_of, demo=demo) if slot is not None else None
     read = LastRead(policy or settings.policy)
-    now = instant = DEMO_AS_OF if demo else datetime.now(UTC)  # the one time that the clock is read
+    now = instant = _demo().DEMO_AS_OF if demo else datetime.now(UTC)  # the one time that the clock is read
     if slot is None or dry_run:
         require_slot(day, read(), now)
         if as_of is not None:
@@ -108,10 +109,16 @@ def _engine(settings: Settings, *, demo: bool) -> Iterator[Engine]:
         with open_engine(settings) as engine:
             yield engine
         return
+    company = _demo()
     with scratch_engine() as engine:
         with engine.begin() as connection:
-            fill(connection, accounts=DEMO_ACCOUNTS, seed=DEMO_SEED, as_of=DEMO_AS_OF)
+            company.fill(connection, accounts=company.DEMO_ACCOUNTS, seed=company.DEMO_SEED, as_of=company.DEMO_AS_OF)
         yield engine
+
+
+def _demo() -> ModuleType:
+    """The sample company, loaded for those who ask for it: who runs a real one would wait for it each time."""
+    return import_module("app.demo")
 
 
 def _ending(result: RunResult) -> str:

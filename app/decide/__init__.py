@@ -7,9 +7,9 @@ is dropped before those are read; the few of whom some rule has something to say
 `docs/deciding.md` is the contract.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from sqlalchemy import Compiled, Connection, Select, select
@@ -22,7 +22,7 @@ from app.decide.layers import Rows
 from app.decide.sources import LIVE, Sources
 from app.decide.spans import EVERYBODY, Span, read_spans, within
 from app.decide.stream import compiled, stream_rows
-from app.plan import Decision, sharing_texts
+from app.plan import Decision, decisions_of
 from app.policy.model import Policy
 from app.readers import Task
 
@@ -85,10 +85,11 @@ def in_parts(connection: Connection, policy: Policy, as_of: datetime, parts: int
     apart = parts > 1 and Question(policy, as_of, LIVE).separable
     spans = read_spans(connection, parts) if apart else [EVERYBODY]
     sources = within(LIVE) if len(spans) > 1 else LIVE
-    statement = compiled(connection, decision_statement(policy, as_of, sources))
+    # By whoever begins, so that another connection can be at work meanwhile.
+    statement = cache(lambda: compiled(connection, decision_statement(policy, as_of, sources)))
     return [partial(_decide_span, statement, span) for span in spans]
 
 
-def _decide_span(statement: Compiled, span: Span, connection: Connection) -> tuple[Decision, ...]:
-    rows = stream_rows(connection, statement, span.parameters)
-    return tuple(sharing_texts(Decision(*row) for row in rows))
+def _decide_span(statement: Callable[[], Compiled], span: Span, connection: Connection) -> tuple[Decision, ...]:
+    rows = stream_rows(connection, statement(), span.parameters)
+    return tuple(decisions_of(rows))

@@ -117,10 +117,11 @@ def is_active(accounts: FromClause) -> Column:
     return or_(accounts.c.status == "active", accounts.c.status.is_(None))
 
 
-def joined(ask: Question, *, signals: bool = True, also: Sequence[str] = ()) -> Select[Any]:
+def joined(ask: Question, *, signals: bool = True, pinned: bool = True, also: Sequence[str] = ()) -> Select[Any]:
     """One row per account that `accounts` or `coverage` knows, with its raw facts and the signals of its value.
 
-    `also` names further columns of `coverage`; `signals` are left out where nobody asks for what is made of them.
+    `also` names further columns of `coverage`; `signals` and whether it is `pinned` are left out where nobody asks for
+    what is made of them.
     """
     accounts, coverage = ask.sources.accounts, ask.sources.coverage
     account_id = func.coalesce(accounts.c.account_id, coverage.c.account_id)
@@ -134,10 +135,11 @@ def joined(ask: Question, *, signals: bool = True, also: Sequence[str] = ()) -> 
         *(coverage.c[name] for name in (*COVERAGE_COLUMNS, *also)),
         *_own_facts(ask),
     ]
-    pinned = _pins_in_force(ask)
     source: Any = accounts.join(coverage, coverage.c.account_id == accounts.c.account_id, full=True)
-    source = source.outerjoin(pinned, pinned.c.account_id == account_id)
-    columns.append(pinned.c.band.label("pin_band"))
+    if pinned:
+        in_force = _pins_in_force(ask)
+        source = source.outerjoin(in_force, in_force.c.account_id == account_id)
+        columns.append(in_force.c.band.label("pin_band"))
     first = ask.facts.pass_over_all(ask.as_of)
     if first.wanted and signals:
         passed = first.over_all(ask.sources.account_signals, coverage).cte("signals_of_value")

@@ -6,7 +6,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection, and_, exists, func, literal, literal_column, not_, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, func, literal, literal_column, not_, or_, select, true
 
 from app.decide.book import Question, is_active, joined, valued
 from app.decide.layers import Rows
@@ -14,8 +14,10 @@ from app.decide.signals import in_window
 from app.decide.sources import LIVE, Sources
 from app.plan import BandCount, Census
 from app.policy.expressions import facts_of
-from app.policy.model import Policy
+from app.policy.model import Policy, SignalFact
 from app.tables import Instant
+
+Column = ColumnElement[Any]
 
 _KNOWN = "known_"
 
@@ -72,7 +74,7 @@ def _bands(ask: Question, active: Sequence[Mapping[str, Any]]) -> Iterator[BandC
 
 def take_tally(connection: Connection, ask: Question) -> Tally:
     """All accounts that are known to `accounts` or `coverage`, counted in one pass."""
-    book = Rows(joined(ask, signals=_value_needs_signals(ask)).subquery("book"))
+    book = Rows(joined(ask, signals=_value_needs_signals(ask), pinned=False).subquery("book"))
     book = book.plus(lambda rows: valued(ask, rows), name="valued", fenced=False)
     facts = {name: book["value" if name == "value" else f"f_{name}"] for name in _own_facts(ask)}
     counts = [func.count(column).label(_KNOWN + name) for name, column in facts.items()]
@@ -103,21 +105,29 @@ def count_measured(connection: Connection, ask: Question) -> Mapping[str, int]:
     ]
     if not expected:
         return {}
+    # Those who left are few: to count them apart costs less than to look everybody up. A signal of nobody counts.
+    everybody, left = (_having(ask, expected, only_left=only).subquery() for only in (False, True))
+    known = [(everybody.c[fact.name] - left.c[fact.name]).label(fact.name) for fact in expected]
+    return dict(connection.execute(select(*known).join_from(everybody, left, true())).mappings().one())
+
+
+def _having(ask: Question, facts: Sequence[SignalFact], *, only_left: bool) -> Select[Any]:
+    """One row: how many accounts have a signal in the window of each fact, of all accounts or of those that left."""
     accounts, signals = ask.sources.accounts, ask.sources.account_signals
-    windows = [and_(*in_window(fact, signals.c, ask.as_of)) for fact in expected]
-    has = [func.bool_or(window).label(fact.name) for fact, window in zip(expected, windows, strict=True)]
+    windows = [and_(*in_window(fact, signals.c, ask.as_of)) for fact in facts]
+    has = [func.bool_or(window).label(fact.name) for fact, window in zip(facts, windows, strict=True)]
     by_account = (
         select(signals.c.account_id, *has)
         .where(or_(*windows), signals.c.occurred_at <= literal(ask.as_of, Instant))
         .group_by(signals.c.account_id)
         .offset(literal_column("'0'"))  # a fence: else every parallel worker would aggregate all of them for itself
-        .subquery("by_account")
     )
-    known = [func.count().filter(by_account.c[fact.name]).label(fact.name) for fact in expected]
-    # The few that left are taken out, rather than the many that stay looked up; a signal of nobody counts for somebody.
-    left = exists().where(accounts.c.account_id == by_account.c.account_id, not_(is_active(accounts)))
-    statement = select(*known).select_from(by_account).where(not_(left))
-    return dict(connection.execute(statement).mappings().one())
+    if only_left:
+        own = accounts.c.account_id == signals.c.account_id
+        by_account = by_account.join_from(signals, accounts, own).where(not_(is_active(accounts)))
+    rows = by_account.subquery("by_account")
+    known: list[Column] = [func.count().filter(rows.c[fact.name]).label(fact.name) for fact in facts]
+    return select(*known).select_from(rows)
 
 
 def _money(amount: Decimal | None) -> Decimal:
