@@ -4,13 +4,14 @@ The sentence says what happens, then why: the rule's `because` with the facts th
 `band_history.reason` keeps, what the reports show, and what people receive. Pure: the same decision, the same sentence.
 """
 
-import json
 import string
 from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any
+
+from msgspec.json import Decoder
 
 from app import figures
 from app.plan import Decision
@@ -149,15 +150,15 @@ def _earned(policy: Policy, decision: Decision) -> str:
 
 
 def _ended(decision: Decision, intervention: str) -> str:
-    ran_out = json.loads(decision.state).get("spent_intervention") == intervention
+    ran_out = _exact(decision.state).get("spent_intervention") == intervention
     return f"the weeks of {intervention} ran out" if ran_out else f"what called for {intervention} is over"
 
 
-_EXACT = json.JSONDecoder(parse_float=Decimal)
+_exact = Decoder(float_hook=Decimal).decode
 
 
 def _facts(decision: Decision) -> Mapping[str, Any]:
-    facts: Mapping[str, Any] = _EXACT.decode(decision.facts)
+    facts: Mapping[str, Any] = _exact(decision.facts)
     return facts
 
 

@@ -3,7 +3,6 @@
 And what a run that a guard stopped asks for.
 """
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -81,12 +80,12 @@ def about_approval(result: ApprovalResult) -> Fields:
         "kept": result.kept,
         "made": result.made,
     }
-    return _plain({"approves": approves})
+    return {"approves": approves}
 
 
 def approval_lists(result: ApprovalResult, policy: Policy) -> Mapping[str, Iterator[Fields]]:
     """The lists that an approval's JSON has beyond those of a recompute."""
-    return {"left": map(_plain, left(result)), "unapproved": map(_plain, unapproved(result, policy))}
+    return {"left": left(result), "unapproved": unapproved(result, policy)}
 
 
 def write_approval(page: Page, result: ApprovalResult, policy: Policy, names: Names, limit: int | None) -> None:
@@ -147,7 +146,3 @@ def _left(one: Left) -> Change:
         "moved": one.moved,
         "changed": one.changed,
     }
-
-
-def _plain(fields: Mapping[str, Any]) -> Fields:
-    return {name: json.dumps(value, ensure_ascii=False) for name, value in fields.items()}

@@ -69,12 +69,12 @@ def test_the_schema_refuses_what_it_should() -> None:
 
 def test_money_is_exact_to_the_cent() -> None:
     dear = decision(value=Decimal("12345678901234.56"))
-    assert '"value": 12345678901234.56}' in written(plan(POLICY, dear))
+    assert '"value":12345678901234.56}' in written(plan(POLICY, dear))
 
 
 def test_evidence_is_passed_on_as_it_came() -> None:
     exact = decision(facts='{"value": 0.1000000000000000055511151231257827}')
-    assert '"evidence": {"facts": {"value": 0.1000000000000000055511151231257827}' in written(plan(POLICY, exact))
+    assert '"evidence":{"facts": {"value": 0.1000000000000000055511151231257827}' in written(plan(POLICY, exact))
 
 
 def test_a_move_names_the_owner_it_ends_up_with() -> None:
