@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from functools import cached_property
-from operator import attrgetter
 from typing import Any, Literal
 
+from msgspec.json import Encoder
+
 Outcome = Literal["move", "pending", "review", "contested", "state"]
+
+_encode = Encoder().encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,9 +210,8 @@ class Plan:
     def sha256(self) -> str:
         """The hash of the plan's effect: the policy, the instant, every decision and every owner change."""
         digest = hashlib.sha256(f"{self.policy_sha}\n{self.as_of.isoformat()}\n".encode())
-        for kind, items in ((Decision, self.decisions), (OwnerChange, self.owner_changes), (Waiting, self.waitlist)):
-            told = attrgetter(*kind.__match_args__)
-            digest.update(f"{kind.__name__} {kind.__match_args__}\n".encode())
+        for items in (self.decisions, self.owner_changes, self.waitlist):
+            digest.update(b"\n")
             for item in items:
-                digest.update(repr(told(item)).encode())
+                digest.update(_encode(item))
         return digest.hexdigest()

@@ -4,6 +4,7 @@ This is the only place that turns an error into an exit code. What was foreseen 
 for each problem), anything else keeps its traceback.
 """
 
+import atexit
 import gc
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -122,6 +123,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
     # A command makes many values and hardly a cycle; to look for cycles as often as usual takes a tenth of its time.
     gc.set_threshold(_CYCLES_AFTER, 20, 100)
+    atexit.register(gc.freeze)  # nor for a last time when the process ends, and its memory goes anyway
     try:
         app(arguments, prog_name="bandshift")
     except BandshiftError as error:

@@ -135,11 +135,12 @@ def joined(ask: Question, *, signals: bool = True, pinned: bool = True, also: Se
         *(coverage.c[name] for name in (*COVERAGE_COLUMNS, *also)),
         *_own_facts(ask),
     ]
-    source: Any = accounts.join(coverage, coverage.c.account_id == accounts.c.account_id, full=True)
-    if pinned:
+    source: Any = accounts
+    if pinned:  # beside `accounts` alone, for whoever is not in it has left, pinned or not
         in_force = _pins_in_force(ask)
-        source = source.outerjoin(in_force, in_force.c.account_id == account_id)
+        source = source.outerjoin(in_force, in_force.c.account_id == accounts.c.account_id)
         columns.append(in_force.c.band.label("pin_band"))
+    source = source.join(coverage, coverage.c.account_id == accounts.c.account_id, full=True)
     first = ask.facts.pass_over_all(ask.as_of)
     if first.wanted and signals:
         passed = first.over_all(ask.sources.account_signals, coverage).cte("signals_of_value")
