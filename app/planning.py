@@ -15,7 +15,8 @@ from app import runs
 from app.circumstances import completed
 from app.decide import LIVE, check_columns, in_parts, take_census
 from app.decide.book import Question
-from app.decide.census import census_of, count_measured, take_tally
+from app.decide.census import Tally, census_of, count_measured, tally_in_parts
+from app.decide.spans import EVERYBODY, read_spans
 from app.feeds import Feed, read_feeds
 from app.guards import Findings, judge
 from app.owners import assign
@@ -52,17 +53,13 @@ def make_plan(connection: Connection, policy: Policy, as_of: datetime, beside: S
         _set_up(one, _SETTINGS | _SHARING if beside else _SETTINGS)
     check_columns(connection)
     ask = Question(policy, as_of, LIVE)
-    parts = in_parts(connection, policy, as_of, len(connections))
+    spans = read_spans(connection, len(connections)) if beside else (EVERYBODY,)
+    tallies, parts = tally_in_parts(ask, spans), in_parts(connection, policy, as_of, spans)
     with span("decide"):
-        tally, *decided, members, unsettled = gather(
-            connections,
-            [
-                partial(take_tally, ask=ask),
-                *parts,
-                read_families,
-                partial(read_unsettled, policy=policy, as_of=as_of),
-            ],
+        *found, members, unsettled = gather(
+            connections, [*tallies, *parts, read_families, partial(read_unsettled, policy=policy, as_of=as_of)]
         )
+    tally, decided = Tally(tuple(chain(*found[: len(tallies)]))), found[len(tallies) :]
     with span("assign"), meanwhile(connections, partial(_read_inputs, ask)) as inputs:
         decisions = tuple(chain.from_iterable(decided))
         roster = roster_of(connection, policy, as_of, tally=tally, members=members, unsettled=unsettled)

@@ -1,5 +1,6 @@
 from datetime import timedelta
 from importlib.resources import files
+from itertools import pairwise
 from time import monotonic
 from typing import Any
 
@@ -7,12 +8,12 @@ import pytest
 from sqlalchemy import Connection, Engine, create_engine, func, literal, select, text
 from sqlalchemy.exc import DBAPIError
 
-from app.decide import LIVE, decide, decision_statement
-from app.decide.spans import Span, read_spans, within
-from app.decide.stream import compiled, stream_rows
+from app.decide import LIVE, decide, in_parts
+from app.decide.book import Question
+from app.decide.census import Tally, census_of, take_tally, tally_in_parts
+from app.decide.spans import Span, read_spans
 from app.demo import DEMO_AS_OF, fill
 from app.pipeline import recompute
-from app.plan import Decision
 from app.policy.read import default_policy, read_policy
 from app.readers import beside, gather, meanwhile
 from app.tables import accounts
@@ -98,15 +99,18 @@ def test_what_is_done_meanwhile_is_done_alone_where_there_is_nobody_else(databas
 
 
 @pytest.mark.parametrize("cuts", [["acc-0000100"], ["", "acc-0000050", "acc-0000050x", "zzz"], ["acc-0000199"]])
-def test_accounts_decided_in_spans_are_decided_as_all_at_once(connection: Connection, cuts: list[str]) -> None:
+def test_what_is_read_in_spans_is_as_read_at_once(connection: Connection, cuts: list[str]) -> None:
     fill(connection, accounts=200, seed=1, as_of=DEMO_AS_OF)
     policy, as_of = default_policy(), DEMO_AS_OF + timedelta(days=7)
-    statement = compiled(connection, decision_statement(policy, as_of, within(LIVE)))
-    limits = [None, *cuts, None]
-    spans = [Span(limits[place], limits[place + 1]) for place in range(len(limits) - 1)]
-    found = [Decision(*row) for span in spans for row in stream_rows(connection, statement, span.parameters)]
+    spans = [Span(start, end) for start, end in pairwise([None, *cuts, None])]
+    found = [decision for task in in_parts(connection, policy, as_of, spans) for decision in task(connection)]
     assert found == list(decide(connection, policy, as_of))
     assert found
+    ask = Question(policy, as_of, LIVE)
+    together = Tally([row for task in tally_in_parts(ask, spans) for row in task(connection)])
+    at_once = take_tally(connection, ask)
+    assert together.books() == at_once.books()
+    assert census_of(ask, together, {}) == census_of(ask, at_once, {})
 
 
 def test_spans_hold_every_account_and_are_about_alike(connection: Connection) -> None:

@@ -7,7 +7,7 @@ is dropped before those are read; the few of whom some rule has something to say
 `docs/deciding.md` is the contract.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from functools import cache, partial
 from typing import Any
@@ -20,7 +20,7 @@ from app.decide.census import take_census
 from app.decide.columns import check_columns
 from app.decide.layers import Rows
 from app.decide.sources import LIVE, Sources
-from app.decide.spans import EVERYBODY, Span, read_spans, within
+from app.decide.spans import EVERYBODY, Span, within
 from app.decide.stream import compiled, stream_rows
 from app.plan import Decision, decisions_of
 from app.policy.model import Policy
@@ -77,14 +77,14 @@ def decide(connection: Connection, policy: Policy, as_of: datetime, sources: Sou
     return (Decision(*row) for row in stream_rows(connection, statement))
 
 
-def in_parts(connection: Connection, policy: Policy, as_of: datetime, parts: int) -> list[Task]:
+def in_parts(connection: Connection, policy: Policy, as_of: datetime, spans: Sequence[Span]) -> list[Task]:
     """The work of `decide` as tasks, for any connections that see the same: put one behind the other, all decisions.
 
-    There are about as many as asked for, and one where accounts cannot be decided apart.
+    There is one for each of the spans, or one for all where accounts cannot be decided apart.
     """
-    apart = parts > 1 and Question(policy, as_of, LIVE).separable
-    spans = read_spans(connection, parts) if apart else [EVERYBODY]
-    sources = within(LIVE) if len(spans) > 1 else LIVE
+    if not Question(policy, as_of, LIVE).separable:
+        spans = (EVERYBODY,)
+    sources = within(LIVE, spans)
     # By whoever begins, so that another connection can be at work meanwhile.
     statement = cache(lambda: compiled(connection, decision_statement(policy, as_of, sources)))
     return [partial(_decide_span, statement, span) for span in spans]

@@ -1,9 +1,10 @@
 """The census: how many accounts stand in each band, what they are worth, and how many lack a fact that a rule reads."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, func, literal, literal_column, not_, or_, select, true
@@ -12,9 +13,11 @@ from app.decide.book import Question, is_active, joined, valued
 from app.decide.layers import Rows
 from app.decide.signals import in_window
 from app.decide.sources import LIVE, Sources
+from app.decide.spans import EVERYBODY, Span, within
 from app.plan import BandCount, Census
 from app.policy.expressions import facts_of
 from app.policy.model import Policy, SignalFact
+from app.readers import Task
 from app.tables import Instant
 
 Column = ColumnElement[Any]
@@ -24,7 +27,7 @@ _KNOWN = "known_"
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """The accounts counted once for all who ask: a row per band, owner and whether they are active.
+    """The accounts counted once for all who ask: a row per band, owner and whether they are active, or several.
 
     A row has `band` and `owner_id` (NULL: none), `is_active`, `accounts`, `value` and `arr` (NULL: nothing known), and
     `known_<fact>`: how many have each fact of their own.
@@ -72,16 +75,29 @@ def _bands(ask: Question, active: Sequence[Mapping[str, Any]]) -> Iterator[BandC
         yield BandCount(name, sum(row["accounts"] for row in here), value, arr)
 
 
+def tally_in_parts(ask: Question, spans: Sequence[Span]) -> list[Task]:
+    """The work of `take_tally` as tasks, one for each of the spans: put one behind the other, all rows of a tally."""
+    statement = _select_tally(replace(ask, sources=within(ask.sources, spans)))
+    return [partial(_read_tally, statement, span) for span in spans]
+
+
 def take_tally(connection: Connection, ask: Question) -> Tally:
     """All accounts that are known to `accounts` or `coverage`, counted in one pass."""
+    return Tally(_read_tally(_select_tally(ask), EVERYBODY, connection))
+
+
+def _read_tally(statement: Select[Any], span: Span, connection: Connection) -> Sequence[Mapping[str, Any]]:
+    return [dict(row) for row in connection.execute(statement, span.parameters).mappings()]
+
+
+def _select_tally(ask: Question) -> Select[Any]:
     book = Rows(joined(ask, signals=_value_needs_signals(ask), pinned=False).subquery("book"))
     book = book.plus(lambda rows: valued(ask, rows), name="valued", fenced=False)
     facts = {name: book["value" if name == "value" else f"f_{name}"] for name in _own_facts(ask)}
     counts = [func.count(column).label(_KNOWN + name) for name, column in facts.items()]
     totals = [func.count().label("accounts"), *(func.sum(book[name]).label(name) for name in ("value", "arr"))]
     alike = [book[name] for name in ("band", "owner_id", "is_active")]
-    statement = select(*alike, *totals, *counts).select_from(book.source).group_by(*alike)
-    return Tally([dict(row) for row in connection.execute(statement).mappings()])
+    return select(*alike, *totals, *counts).select_from(book.source).group_by(*alike)
 
 
 def _own_facts(ask: Question) -> list[str]:

@@ -27,15 +27,17 @@ class Span:
 
     @property
     def parameters(self) -> dict[str, str | None]:
-        """The parameters of a statement that reads `within` a span."""
-        return {_FROM: self.start, _TO: self.end}
+        """The parameters of a statement that reads `within` the span; none of one that reads everybody."""
+        return {_FROM: self.start, _TO: self.end} if self != EVERYBODY else {}
 
 
 EVERYBODY = Span()
 
 
-def within(sources: Sources) -> Sources:
-    """The sources with the accounts of one span, which the statement takes as its parameters."""
+def within(sources: Sources, spans: Sequence[Span]) -> Sources:
+    """The sources with the accounts of one of the spans, which the statement takes as its parameters."""
+    if len(spans) == 1:
+        return sources
     return Sources(_within(sources.accounts), sources.account_signals, _within(sources.coverage), sources.pins)
 
 
