@@ -32,6 +32,7 @@ from app.tables import runs as ledger
 from app.worker import deliver
 from tests import stopped_company
 from tests.conftest import database_on, engine_on, programs
+from tests.forked import Forks
 from tests.notify import endpoints
 from tests.notify.told import SECRET, settings, tell, webhook
 from tests.processes import until
@@ -134,10 +135,10 @@ def prefix(server_url: URL) -> Iterator[str]:
             connection.execute(text(f"DROP ROLE IF EXISTS {role}"))
 
 
-def place_on(url: URL, folder: Path, prefix: str, engine: Engine) -> Place:
+def place_on(url: URL, folder: Path, prefix: str, engine: Engine, python: Sequence[str] = (sys.executable,)) -> Place:
     kind = os.environ.get("TEST_POSTGRES", "embedded")
     tools = embedded.wheel_programs() if kind == "container" else programs(kind)
-    environment = shell(folder)
+    environment = shell(folder, python)
     environment["PATH"] = f"{tools.folder}{os.pathsep}{environment['PATH']}"
     environment["DATABASE_URL"] = dsn(url)
     environment["BANDSHIFT_POLICY"] = "policy.toml"
@@ -148,10 +149,10 @@ def place_on(url: URL, folder: Path, prefix: str, engine: Engine) -> Place:
 
 
 @pytest.fixture
-def place(database: Engine, tmp_path: Path, prefix: str) -> Place:
+def place(database: Engine, tmp_path: Path, prefix: str, forks: Forks) -> Place:
     """The small company after its first run."""
     stopped_company.found(database)
-    return place_on(database.url, tmp_path, prefix, database)
+    return place_on(database.url, tmp_path, prefix, database, forks.python)
 
 
 # ---- The stories -----------------------------------------------------------------------------------------------------
@@ -296,9 +297,11 @@ def restored(place: Place) -> Iterator[Mapping[str, Sequence[int]]]:
 
 
 @pytest.mark.long
-def test_a_copy_of_the_embedded_database_is_the_database(tmp_path: Path, prefix: str, server_url: URL) -> None:
+def test_a_copy_of_the_embedded_database_is_the_database(
+    tmp_path: Path, prefix: str, server_url: URL, forks: Forks
+) -> None:
     with engine_on(server_url) as unused:
-        place = place_on(server_url, tmp_path, prefix, unused)
+        place = place_on(server_url, tmp_path, prefix, unused, forks.python)
     del place.environment["DATABASE_URL"]
     write_csvs(place.folder)
     load = "bandshift load --csms csms.csv --accounts accounts.csv"
