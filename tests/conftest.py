@@ -25,6 +25,7 @@ from sqlalchemy import URL, Connection, Engine
 from app import embedded, migrate
 from app.database import make_engine, parse_url
 from tests import forked
+from tests.kept_statements import kept_statements
 
 if TYPE_CHECKING:
     from xdist.workermanage import WorkerController
@@ -85,6 +86,13 @@ def _run_container() -> Iterator[str]:
             # Who asked for a container does not want to be told that all is well without one.
             pytest.exit(f"TEST_POSTGRES=container, and no container could be started: {error}", returncode=2)
         yield running.get_connection_url()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def statements() -> Iterator[None]:
+    """Statements that are asked for often are not written each time."""
+    with kept_statements():
+        yield
 
 
 @pytest.fixture(scope="session")
