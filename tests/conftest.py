@@ -20,7 +20,7 @@ import psycopg
 import pytest
 from psycopg import sql
 from pydantic import SecretStr
-from sqlalchemy import URL, Connection, Engine
+from sqlalchemy import URL, Connection, Engine, event, text
 
 from app import embedded, migrate
 from app.database import make_engine, parse_url
@@ -158,11 +158,35 @@ def database(database_url: URL) -> Iterator[Engine]:
         yield engine
 
 
+@pytest.fixture(scope="session")
+def shared_database(server_url: URL, template: str) -> Iterator[Engine]:
+    """An engine on a migrated, empty database that stays empty."""
+    with database_on(server_url, template) as url, engine_on(url) as engine:
+        yield engine
+
+
 @pytest.fixture
-def connection(database: Engine) -> Iterator[Connection]:
-    """A connection to this test's own database, in a transaction that is never committed."""
-    with database.connect() as connection:
+def connection(shared_database: Engine) -> Iterator[Connection]:
+    """A connection to an empty database, in a transaction that is never committed."""
+    with shared_database.connect() as connection:
+        event.listen(connection, "commit", _must_not_commit)
         yield connection
+    _sweep(shared_database)
+
+
+def _sweep(engine: Engine) -> None:
+    """What was rolled back takes up no room any more, where it took up much: it would be in the next test's way."""
+    large = text(
+        "SELECT string_agg(oid::regclass::text, ', ') FROM pg_class"
+        " WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace AND pg_relation_size(oid) > 250000"
+    )
+    with engine.begin() as connection:
+        if tables := connection.execute(large).scalar_one():
+            connection.execute(text(f"TRUNCATE {tables} CASCADE"))
+
+
+def _must_not_commit(_: Connection) -> None:
+    pytest.fail("whoever commits needs a database of their own: the fixture `database`")
 
 
 @pytest.fixture
