@@ -9,7 +9,7 @@ up.
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -50,7 +50,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if os.environ.get("TEST_POSTGRES") == "container":
         session["container_url"] = stack.enter_context(_run_container())
     if url := os.environ.get("TEST_DATABASE_URL"):  # every other server goes away by itself
-        for kind in ("", "_company", "_company_settled"):  # tests/company.py clones the template further
+        for kind in ("", "_company", "_company_settled", "_stopped"):  # `made_once` clones the template further
             stack.callback(drop_database, parse_url(SecretStr(url)), f"{session['template']}{kind}")
 
 
@@ -140,6 +140,20 @@ def template(server_url: URL, request: pytest.FixtureRequest) -> str:
             create_database(server_url, name)
             with engine_on(server_url.set(database=name)) as engine:
                 migrate.upgrade(engine)
+            done.touch()
+    return name
+
+
+def made_once(server: URL, template: str, kind: str, make: Callable[[Engine], None], folder: Path) -> str:
+    """The name of a clone of `template` on which `make` was done by whichever worker came first."""
+    name = f"{template}_{kind}"
+    done = folder / f"{name}.done"
+    with done.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not done.exists():
+            create_database(server, name, template)
+            with engine_on(server.set(database=name)) as engine:
+                make(engine)
             done.touch()
     return name
 

@@ -22,8 +22,8 @@ from app.policy.model import Policy, Rule, SignalFact
 from app.policy.read import default_policy
 from app.tables import band_history
 from tests import oracle
+from tests.examples import seeds
 from tests.in_postgres import carried_out, read_world, store, store_coverage
-from tests.long import some_of_many
 from tests.oracle_expressions import parts
 from tests.oracle_facts import WEEK
 from tests.policy_text import policy_text
@@ -117,7 +117,7 @@ def static_world(seed: int, accounts: int) -> World:
 # ---- Never up, down and up again -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("seed", some_of_many(24, at_once=6))
+@pytest.mark.parametrize("seed", seeds(24, some=6))
 def test_on_frozen_facts_no_account_goes_up_down_and_up_again_whatever_the_policy(seed: int) -> None:
     world = frozen(seeded_world(10_000 + seed, 40))
     steps = replay(world, WEEKS)
@@ -150,7 +150,6 @@ def test_a_restless_story_is_recognised() -> None:
     assert not goes_up_down_and_up(policy, story("gone", "low", "high", "low"))
 
 
-@pytest.mark.long
 def test_the_sample_company_never_goes_up_down_and_up_again(connection: Connection) -> None:
     policy = default_policy()
     fill(connection, accounts=600, seed=DEMO_SEED, as_of=DEMO_AS_OF)
@@ -160,7 +159,6 @@ def test_the_sample_company_never_goes_up_down_and_up_again(connection: Connecti
     assert last_week(steps) < WEEKS - 52, "the book comes to rest"
 
 
-@pytest.mark.long
 def test_three_years_of_runs_leave_a_calm_history(database: Engine) -> None:
     policy = replace(default_policy(), guards=NO_GUARDS)
     start = datetime(2020, 1, 6, 6, tzinfo=UTC)

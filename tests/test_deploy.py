@@ -107,7 +107,6 @@ def one_look(file: str) -> Start:
             return deployments.kubernetes(file)
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("file", ["cron", "airflow", "dagster", "bandshift.service", "cronjob.yaml"])
 def test_what_a_scheduler_starts_does_the_slot_once(file: str, company: Engine, machine: Path) -> None:
     start = one_look(file)

@@ -37,8 +37,11 @@ from tests.notify import endpoints
 from tests.notify.told import SECRET, settings, tell, webhook
 from tests.processes import until
 from tests.small_company import POLICY, RESTLESS, assert_sound, contents, policy, where
+from tests.stopped_company import company, stopped_template
 from tests.test_docs import ROOT, shell
 from tests.test_worker import Process, dsn
+
+__all__ = ["company", "stopped_template"]
 
 DOCUMENT = ROOT / "docs" / "operating.md"
 HEADING = re.compile(r"^(#{2,3}) (.+)$", re.MULTILINE)
@@ -149,10 +152,9 @@ def place_on(url: URL, folder: Path, prefix: str, engine: Engine, python: Sequen
 
 
 @pytest.fixture
-def place(database: Engine, tmp_path: Path, prefix: str, forks: Forks) -> Place:
+def place(company: Engine, tmp_path: Path, prefix: str, forks: Forks) -> Place:
     """The small company after its first run."""
-    stopped_company.found(database)
-    return place_on(database.url, tmp_path, prefix, database, forks.python)
+    return place_on(company.url, tmp_path, prefix, company, forks.python)
 
 
 # ---- The stories -----------------------------------------------------------------------------------------------------
@@ -171,7 +173,6 @@ def story(*titles: str) -> Callable[[Told], Told]:
     return kept
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("title", TELLING)
 def test_the_commands_of_a_section_do_what_it_says(
     title: str, request: pytest.FixtureRequest, tmp_path: Path, prefix: str
@@ -296,7 +297,6 @@ def restored(place: Place) -> Iterator[Mapping[str, Sequence[int]]]:
     assert (home / "kept").exists()
 
 
-@pytest.mark.long
 def test_a_copy_of_the_embedded_database_is_the_database(
     tmp_path: Path, prefix: str, server_url: URL, forks: Forks
 ) -> None:
@@ -557,7 +557,6 @@ def test_the_document_says_how_each_command_ends_while_versions_differ() -> None
     assert len(while_versions_differ()) == 6
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("which", ["older", "newer"])
 def test_no_command_works_on_a_schema_of_another_version(place: Place, older: Path, which: str) -> None:
     if which == "newer":
@@ -578,7 +577,6 @@ def test_no_command_works_on_a_schema_of_another_version(place: Place, older: Pa
         assert migrate.current(connection) == newest
 
 
-@pytest.mark.long
 def test_a_worker_under_whom_the_schema_changes_stays_up_and_writes_nothing(
     place: Place, older: Path, tmp_path: Path
 ) -> None:
