@@ -9,7 +9,7 @@ READY := .venv/.ready
 DEMO := env -u DATABASE_URL BANDSHIFT_HOME=.bandshift/demo $(BIN)/bandshift
 DEMO_AS_OF := 2026-11-16T06:00Z
 
-.PHONY: help demo test test-all check lint types migration bench lock clean
+.PHONY: help demo test check lint types migration bench lock clean
 .DEFAULT_GOAL := help
 
 help: ## list what there is
@@ -22,13 +22,11 @@ demo: $(READY) ## a sample company: what would move, then the moves, then their 
 	$(DEMO) recompute --as-of $(DEMO_AS_OF)
 	$(DEMO) history --limit 10
 
-test: $(READY) ## the suite but for its longest, on the embedded Postgres; TEST_POSTGRES, TEST_DATABASE_URL choose another
-	$(BIN)/python -m pytest -q -m "not long"
-
-check: lint types test-all ## what CI runs: lint, types, migrations, the whole suite
-
-test-all: $(READY) ## the whole suite
+test: $(READY) ## the suite, on the embedded Postgres; TEST_POSTGRES, TEST_DATABASE_URL choose another
 	$(BIN)/python -m pytest -q
+
+check: lint types ## what CI runs: lint, types, and the suite with all its random examples
+	TEST_EXAMPLES=all $(BIN)/python -m pytest -q
 
 lint: $(READY) ## style and common mistakes
 	$(BIN)/ruff check .

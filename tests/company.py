@@ -4,9 +4,7 @@ Both are made once per session and cloned, which takes a tenth of a second inste
 them imports the fixtures.
 """
 
-import fcntl
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 from sqlalchemy import URL, Engine
@@ -14,7 +12,7 @@ from sqlalchemy import URL, Engine
 from app import pipeline
 from app.demo import DEMO_AS_OF, fill
 from app.policy.read import default_policy
-from tests.conftest import create_database, database_on, engine_on, shared_folder
+from tests.conftest import database_on, engine_on, made_once, shared_folder
 
 ACCOUNTS = 300
 
@@ -33,13 +31,13 @@ def run(engine: Engine) -> None:
 @pytest.fixture(scope="session")
 def company_template(server_url: URL, template: str, request: pytest.FixtureRequest) -> str:
     """The name of a database with the company, to clone."""
-    return _once(server_url, template, "company", found, shared_folder(request.config))
+    return made_once(server_url, template, "company", found, shared_folder(request.config))
 
 
 @pytest.fixture(scope="session")
 def settled_template(server_url: URL, company_template: str, request: pytest.FixtureRequest) -> str:
     """The name of a database with the company after its first run, to clone."""
-    return _once(server_url, company_template, "settled", run, shared_folder(request.config))
+    return made_once(server_url, company_template, "settled", run, shared_folder(request.config))
 
 
 @pytest.fixture
@@ -68,17 +66,3 @@ def settled(settled_url: URL) -> Iterator[Engine]:
     """An engine on this test's own company after its first run."""
     with engine_on(settled_url) as engine:
         yield engine
-
-
-def _once(server: URL, template: str, kind: str, make: Callable[[Engine], None], folder: Path) -> str:
-    """The name of a clone of `template` on which `make` was done by whichever worker came first."""
-    name = f"{template}_{kind}"
-    done = folder / f"{name}.done"
-    with done.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not done.exists():
-            create_database(server, name, template)
-            with engine_on(server.set(database=name)) as engine:
-                make(engine)
-            done.touch()
-    return name

@@ -8,7 +8,8 @@ up.
 
 import fcntl
 import os
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,13 +20,19 @@ import psycopg
 import pytest
 from psycopg import sql
 from pydantic import SecretStr
-from sqlalchemy import URL, Connection, Engine
+from sqlalchemy import URL, Connection, Engine, event, text
 
 from app import embedded, migrate
 from app.database import make_engine, parse_url
+from app.tables import metadata
+from tests import forked
+from tests.kept_statements import kept_statements
 
 if TYPE_CHECKING:
     from xdist.workermanage import WorkerController
+
+MEMORY_BYTES = 4 * 2**30
+"""What a session's server may need: its log, and the databases of the tests that run at the same time."""
 
 _session = pytest.StashKey[dict[str, str]]()
 _at_the_end = pytest.StashKey[ExitStack]()
@@ -37,13 +44,22 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     stack = config.stash[_at_the_end] = ExitStack()
     # Not pytest's own folder: it clears those of other sessions away, running or not, when there are more than three.
-    folder = stack.enter_context(TemporaryDirectory(prefix="bandshift-tests-", ignore_cleanup_errors=True))
+    folder = stack.enter_context(
+        TemporaryDirectory(prefix="bandshift-tests-", dir=_roomy_memory(), ignore_cleanup_errors=True)
+    )
     session = config.stash[_session] = {"template": f"bandshift_template_{uuid4().hex}", "folder": folder}
     if os.environ.get("TEST_POSTGRES") == "container":
         session["container_url"] = stack.enter_context(_run_container())
     if url := os.environ.get("TEST_DATABASE_URL"):  # every other server goes away by itself
-        for kind in ("", "_company", "_company_settled"):  # tests/company.py clones the template further
+        for kind in ("", "_company", "_company_settled", "_stopped"):  # `made_once` clones the template further
             stack.callback(drop_database, parse_url(SecretStr(url)), f"{session['template']}{kind}")
+
+
+def _roomy_memory() -> str | None:
+    """A folder that is kept in memory, where there is one with room for the databases of a session."""
+    memory = Path("/dev/shm")  # noqa: S108 - the folder in it is made by tempfile
+    has_room = os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > MEMORY_BYTES
+    return str(memory) if has_room else None
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -71,6 +87,13 @@ def _run_container() -> Iterator[str]:
             # Who asked for a container does not want to be told that all is well without one.
             pytest.exit(f"TEST_POSTGRES=container, and no container could be started: {error}", returncode=2)
         yield running.get_connection_url()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def statements() -> Iterator[None]:
+    """Statements that are asked for often are not written each time."""
+    with kept_statements():
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -122,6 +145,20 @@ def template(server_url: URL, request: pytest.FixtureRequest) -> str:
     return name
 
 
+def made_once(server: URL, template: str, kind: str, make: Callable[[Engine], None], folder: Path) -> str:
+    """The name of a clone of `template` on which `make` was done by whichever worker came first."""
+    name = f"{template}_{kind}"
+    done = folder / f"{name}.done"
+    with done.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not done.exists():
+            create_database(server, name, template)
+            with engine_on(server.set(database=name)) as engine:
+                make(engine)
+            done.touch()
+    return name
+
+
 @pytest.fixture
 def database_url(server_url: URL, template: str) -> Iterator[URL]:
     """The URL of a fresh, migrated, empty database of this test's own."""
@@ -136,11 +173,39 @@ def database(database_url: URL) -> Iterator[Engine]:
         yield engine
 
 
+@pytest.fixture(scope="session")
+def shared_database(server_url: URL, template: str) -> Iterator[Engine]:
+    """An engine on a migrated, empty database that stays empty."""
+    with database_on(server_url, template) as url, engine_on(url) as engine:
+        with engine.begin() as connection:
+            # It would find no rows where much was rolled back, and plans for none are slow for those of the next test.
+            for table in metadata.sorted_tables:
+                connection.execute(text(f"ALTER TABLE {table.name} SET (autovacuum_enabled = off)"))
+        yield engine
+
+
 @pytest.fixture
-def connection(database: Engine) -> Iterator[Connection]:
-    """A connection to this test's own database, in a transaction that is never committed."""
-    with database.connect() as connection:
+def connection(shared_database: Engine) -> Iterator[Connection]:
+    """A connection to an empty database, in a transaction that is never committed."""
+    with shared_database.connect() as connection:
+        event.listen(connection, "commit", _must_not_commit)
         yield connection
+    _sweep(shared_database)
+
+
+def _sweep(engine: Engine) -> None:
+    """What was rolled back takes up no room any more, where it took up much: it would be in the next test's way."""
+    large = text(
+        "SELECT string_agg(oid::regclass::text, ', ') FROM pg_class"
+        " WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace AND pg_relation_size(oid) > 250000"
+    )
+    with engine.begin() as connection:
+        if tables := connection.execute(large).scalar_one():
+            connection.execute(text(f"TRUNCATE {tables} CASCADE"))
+
+
+def _must_not_commit(_: Connection) -> None:
+    pytest.fail("whoever commits needs a database of their own: the fixture `database`")
 
 
 @pytest.fixture
@@ -155,6 +220,13 @@ def blank(blank_url: URL) -> Iterator[Engine]:
     """An engine on a database with nothing in it."""
     with engine_on(blank_url) as engine:
         yield engine
+
+
+@pytest.fixture(scope="session")
+def forks() -> Iterator[forked.Forks]:
+    """Where to get a process of bandshift that has imported everything already."""
+    with forked.serving() as forks:
+        yield forks
 
 
 @contextmanager
@@ -175,7 +247,9 @@ def engine_on(url: URL) -> Iterator[Engine]:
 
 
 def create_database(server: URL, name: str, template: str = "template0") -> None:
-    _run(server, sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template)))
+    """A clone of `template`, by copying its files: cheaper than through the log, where nothing waits for a disk."""
+    command = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy")
+    _run(server, command.format(sql.Identifier(name), sql.Identifier(template)))
 
 
 def drop_database(server: URL, name: str) -> None:

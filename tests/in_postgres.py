@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, fields, replace
+from dataclasses import fields, replace
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
@@ -41,8 +41,8 @@ def store(connection: Connection, world: World) -> None:
     """The tables hold this world and nothing else."""
     for table in (accounts, account_signals, coverage, pins):
         connection.execute(delete(table))
-    _copy(connection, accounts, [asdict(account) for account in world.accounts])
-    _copy(connection, account_signals, [asdict(signal) for signal in world.signals])
+    _copy(connection, accounts, [columns_of(account) for account in world.accounts])
+    _copy(connection, account_signals, [columns_of(signal) for signal in world.signals])
     _copy(connection, coverage, [coverage_row(row) for row in world.coverage])
     _copy(connection, pins, [pin_row(pin) for pin in world.pins])
 
@@ -83,16 +83,21 @@ def store_coverage(connection: Connection, rows: Iterable[Coverage], gone: Itera
     _copy(connection, coverage, [coverage_row(row) for row in rows])
 
 
+def columns_of(row: Account | Signal | Coverage | Pin) -> dict[str, Any]:
+    """A row's columns, not copied as `asdict` would."""
+    return {field.name: getattr(row, field.name) for field in fields(row)}
+
+
 def coverage_row(row: Coverage) -> dict[str, Any]:
     """The columns of a row of coverage."""
-    named: dict[str, Any] = {field.name: getattr(row, field.name) for field in fields(row)}
+    named = columns_of(row)
     counts = {name: {"weeks": entry.weeks, "seen_at": entry.seen_at.isoformat()} for name, entry in row.pending.items()}
     return named | {"pending": counts or None}
 
 
 def pin_row(pin: Pin) -> dict[str, Any]:
     """The columns of a pin, with its paperwork."""
-    return {field.name: getattr(pin, field.name) for field in fields(pin)} | {"reason": "so", "pinned_by": "somebody"}
+    return columns_of(pin) | {"reason": "so", "pinned_by": "somebody"}
 
 
 def _copy(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:

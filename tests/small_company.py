@@ -7,6 +7,7 @@ of the pool when they are seen on three runs.
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 from uuid import uuid4
 
@@ -125,6 +126,11 @@ def policy(guards: str = NO_GUARDS, **replaced: str) -> Policy:
     text = POLICY + guards
     for old, new in replaced.items():
         text = text.replace(old, new)
+    return _read(text)
+
+
+@cache
+def _read(text: str) -> Policy:
     return read_policy(text, source="the test's policy")
 
 

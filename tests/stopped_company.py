@@ -11,12 +11,13 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import Engine, func, select, update
+from sqlalchemy import URL, Engine, func, select, update
 
 from app.approvals import ApprovalResult, approve
 from app.pipeline import recompute
 from app.policy.model import Policy
 from app.tables import accounts, band_history, coverage, csms, kept_moves, outbox, owner_history, runs
+from tests.conftest import database_on, engine_on, made_once, shared_folder
 from tests.small_company import AS_OF, RESTLESS, WEEK, add_account, add_csm, contents, policy
 
 MONDAY = AS_OF + WEEK
@@ -46,11 +47,17 @@ def found(engine: Engine) -> None:
     assert recompute(engine, strict(), AS_OF, dry_run=False).status == "applied"
 
 
+@pytest.fixture(scope="session")
+def stopped_template(server_url: URL, template: str, request: pytest.FixtureRequest) -> str:
+    """The name of a database with the company after its first run, to clone."""
+    return made_once(server_url, template, "stopped", found, shared_folder(request.config))
+
+
 @pytest.fixture
-def company(database: Engine) -> Engine:
-    """The company after its first run."""
-    found(database)
-    return database
+def company(server_url: URL, stopped_template: str) -> Iterator[Engine]:
+    """The company after its first run, in a database of the test's own."""
+    with database_on(server_url, stopped_template) as url, engine_on(url) as engine:
+        yield engine
 
 
 @pytest.fixture

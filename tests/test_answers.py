@@ -32,11 +32,12 @@ from tests.stopped_company import (
     set_account,
     stop,
     stopped,
+    stopped_template,
     strict,
     told,
 )
 
-__all__ = ["company", "stopped"]
+__all__ = ["company", "stopped", "stopped_template"]
 
 
 # ---- Refused ---------------------------------------------------------------------------------------------------------
@@ -327,7 +328,6 @@ def killed_at(engine: Engine, step: int) -> Iterator[Callable[[], int]]:
         event.remove(engine, "before_cursor_execute", strike)
 
 
-@pytest.mark.long
 def test_an_approval_that_is_killed_at_any_statement_leaves_the_run_to_be_approved(
     company: Engine, stopped: UUID
 ) -> None:

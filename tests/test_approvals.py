@@ -46,11 +46,12 @@ from tests.stopped_company import (
     set_csm,
     stop,
     stopped,
+    stopped_template,
     strict,
     told,
 )
 
-__all__ = ["company", "stopped"]
+__all__ = ["company", "stopped", "stopped_template"]
 
 ALL_FOUR = {"A1": ("tech", "low"), "B1": ("low", "tech"), "B4": ("low", "high"), "C1": ("high", None)}
 

@@ -16,6 +16,7 @@ from app.owners import Claim, Csm
 from app.pipeline import recompute
 from app.policy.read import default_policy
 from app.tables import accounts, coverage, csms, owner_history, pins
+from tests.examples import seeds
 from tests.plans import plan
 from tests.small_company import AS_OF, RESTLESS, WEEK, add_account, add_csm, add_pin, assert_sound, policy, where
 from tests.stopped_company import MONDAY, made_by, say_yes, strict
@@ -127,8 +128,7 @@ def unsettle(engine: Engine, chance: random.Random, *, share: float) -> None:
         add_pin(connection, pinned[1], band=chance.choice(["low", "high"]), pinned_at=datetime.now(UTC))
 
 
-@pytest.mark.long
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", seeds(12, some=4))
 def test_whatever_changes_overnight_only_what_was_approved_is_made(database: Engine, seed: int) -> None:
     chance = random.Random(seed)  # noqa: S311 - it deals test data
     with database.begin() as connection:

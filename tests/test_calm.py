@@ -22,8 +22,8 @@ from app.policy.model import Policy, Rule, SignalFact
 from app.policy.read import default_policy
 from app.tables import band_history
 from tests import oracle
+from tests.examples import seeds
 from tests.in_postgres import carried_out, read_world, store, store_coverage
-from tests.long import some_of_many
 from tests.oracle_expressions import parts
 from tests.oracle_facts import WEEK
 from tests.policy_text import policy_text
@@ -117,7 +117,7 @@ def static_world(seed: int, accounts: int) -> World:
 # ---- Never up, down and up again -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("seed", some_of_many(24, at_once=6))
+@pytest.mark.parametrize("seed", seeds(24, some=6))
 def test_on_frozen_facts_no_account_goes_up_down_and_up_again_whatever_the_policy(seed: int) -> None:
     world = frozen(seeded_world(10_000 + seed, 40))
     steps = replay(world, WEEKS)
@@ -150,7 +150,6 @@ def test_a_restless_story_is_recognised() -> None:
     assert not goes_up_down_and_up(policy, story("gone", "low", "high", "low"))
 
 
-@pytest.mark.long
 def test_the_sample_company_never_goes_up_down_and_up_again(connection: Connection) -> None:
     policy = default_policy()
     fill(connection, accounts=600, seed=DEMO_SEED, as_of=DEMO_AS_OF)
@@ -160,7 +159,6 @@ def test_the_sample_company_never_goes_up_down_and_up_again(connection: Connecti
     assert last_week(steps) < WEEKS - 52, "the book comes to rest"
 
 
-@pytest.mark.long
 def test_three_years_of_runs_leave_a_calm_history(database: Engine) -> None:
     policy = replace(default_policy(), guards=NO_GUARDS)
     start = datetime(2020, 1, 6, 6, tzinfo=UTC)
@@ -189,7 +187,7 @@ def last_week(steps: Steps) -> int:
 # ---- A fixed point ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", seeds(12, some=6))
 def test_a_second_run_at_the_same_instant_changes_nothing(connection: Connection, seed: int) -> None:
     world = seeded_world(20_000 + seed, 150)
     store(connection, world)
@@ -209,7 +207,7 @@ def test_a_second_run_at_the_same_instant_changes_nothing(connection: Connection
         assert made == first[made.account_id]
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", seeds(12, some=6))
 def test_where_nothing_changes_with_time_the_book_comes_to_rest(seed: int) -> None:
     world = static_world(seed, 60)
     steps = replay(world, 90)
@@ -231,7 +229,7 @@ def on_signals_only(r: Random, policy: Policy) -> Policy:
     return replace(policy, signals={**policy.signals, **counts}, rules=tuple(asking(rule) for rule in policy.rules))
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", seeds(12, some=6))
 def test_a_signal_moves_an_account_once(seed: int) -> None:
     r = seeded(f"signals {seed}")
     world = frozen(random_world(r, on_signals_only(r, random_policy(r)), 80))

@@ -1,6 +1,7 @@
 """The SQL decides as the oracle does: random policies over random accounts, over two runs in a row.
 
-The seeded worlds are the volume (over 100,000 account decisions); Hypothesis's worlds are small, and shrink.
+The seeded worlds are the volume (over 100,000 account decisions in CI, a fifth of them elsewhere: tests/examples.py);
+Hypothesis's worlds are small, and shrink.
 """
 
 from collections import Counter
@@ -24,8 +25,8 @@ from app.policy.expressions import Arithmetic, Call, Compare, Expression, Fact, 
 from app.policy.model import EARNED, FAMILY, NEXT, PREVIOUS, Families, Measure, Policy, Rule
 from app.policy.read import default_policy, load_policy
 from tests import oracle
+from tests.examples import seeds
 from tests.in_postgres import carried_out, differences, read_world, store
-from tests.long import some_of_many
 from tests.oracle import Expected
 from tests.oracle_expressions import parts
 from tests.oracle_rows import Account
@@ -45,14 +46,14 @@ def test_the_volume_is_at_least_a_hundred_thousand_decisions() -> None:
     assert len(SEEDS) >= 200
 
 
-@pytest.mark.parametrize("chunk", some_of_many(CHUNKS, at_once=5))
+@pytest.mark.parametrize("chunk", seeds(CHUNKS, some=4))
 def test_the_sql_decides_as_the_oracle_does(connection: Connection, chunk: int) -> None:
     for seed in SEEDS[chunk * POLICIES_PER_CHUNK : (chunk + 1) * POLICIES_PER_CHUNK]:
         compare_two_runs(connection, seeded_world(seed, ACCOUNTS), seeded(seed), f"seed {seed}")
 
 
 @settings(
-    max_examples=40,
+    max_examples=len(seeds(40, some=15)),
     deadline=None,
     derandomize=True,
     database=None,
@@ -85,7 +86,6 @@ def stored(connection: Connection, world: World) -> World:
     return world
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("families", get_args(Families))
 @pytest.mark.parametrize("policy", ["default", "gitlab-2026", "gitlab-fy21", "posthog-2026"])
 def test_the_published_policies_decide_the_sample_company_as_the_oracle_does(

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -23,6 +24,7 @@ from app.plan import Plan
 from app.planning import make_plan
 from app.policy.read import default_policy
 from app.tables import runs
+from tests.conftest import database_on, engine_on
 
 TABLES = (
     "accounts", "account_signals", "csms", "csm_absences", "coverage", "pins", "runs", "band_history", "owner_history",
@@ -52,15 +54,25 @@ def counted(connection: Connection, statement: str) -> int:
     return int(connection.execute(text(statement)).scalar_one())
 
 
-@pytest.fixture
-def company_made(connection: Connection) -> Connection:
-    make(connection)
-    return connection
+@pytest.fixture(scope="module")
+def founded(server_url: URL, template: str) -> Iterator[Engine]:
+    """A database with the company, for all tests that look at it."""
+    with database_on(server_url, template) as url, engine_on(url) as engine:
+        with engine.begin() as connection:
+            make(connection)
+        yield engine
 
 
 @pytest.fixture
-def plan(company_made: Connection) -> Plan:
-    return make_plan(company_made, default_policy(), DEMO_AS_OF)
+def company_made(founded: Engine) -> Iterator[Connection]:
+    with founded.connect() as connection:
+        yield connection
+
+
+@pytest.fixture(scope="module")
+def plan(founded: Engine) -> Plan:
+    with founded.connect() as connection:
+        return make_plan(connection, default_policy(), DEMO_AS_OF)
 
 
 def test_the_same_seed_makes_the_same_company_byte_for_byte(connection: Connection) -> None:

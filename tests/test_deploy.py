@@ -1,11 +1,11 @@
 """The ready files are valid where they are to be used, and what each starts does the week's run, once."""
 
 import os
+import shlex
 import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +21,7 @@ from app.tables import runs
 from tests import deployments
 from tests.conftest import engine_on
 from tests.deployments import DSN, INSTALLED, KUBERNETES, SYSTEMD, Start
+from tests.forked import Forks
 
 ROOT = Path(__file__).parent.parent
 QUARTER_HOURLY = "*/15 * * * *"
@@ -37,12 +38,12 @@ def company(database: Engine) -> Engine:
 
 
 @pytest.fixture
-def machine(tmp_path: Path) -> Path:
+def machine(tmp_path: Path, forks: Forks) -> Path:
     """A folder that stands for the root of a machine with bandshift installed."""
     programs = tmp_path / INSTALLED.lstrip("/")
     programs.mkdir(parents=True)
     for name, arguments in (("bandshift", '-m app "$@"'), ("python", '"$@"')):
-        install(programs / name, f'exec "{sys.executable}" {arguments}')
+        install(programs / name, f"exec {shlex.join(forks.python)} {arguments}")
     install(programs / "logger", f'exec cat >>"{tmp_path}/syslog"')
     return tmp_path
 
@@ -106,7 +107,6 @@ def one_look(file: str) -> Start:
             return deployments.kubernetes(file)
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("file", ["cron", "airflow", "dagster", "bandshift.service", "cronjob.yaml"])
 def test_what_a_scheduler_starts_does_the_slot_once(file: str, company: Engine, machine: Path) -> None:
     start = one_look(file)

@@ -5,9 +5,10 @@
 
 import os
 import re
+import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from uuid import UUID
@@ -19,6 +20,7 @@ from app.demo import DEMO_AS_OF
 from app.errors import ExitCode
 from app.tables import band_history, runs
 from tests.company import company_template, settled, settled_template, settled_url
+from tests.forked import Forks
 
 __all__ = ["company_template", "settled", "settled_template", "settled_url"]
 
@@ -100,9 +102,9 @@ def test_the_query_for_a_book_ends_at_what_the_csm_owns(settled: Engine) -> None
     assert rows[-1].book == owned
 
 
-def test_the_commands_of_the_readme_print_what_it_says(tmp_path: Path) -> None:
+def test_the_commands_of_the_readme_print_what_it_says(tmp_path: Path, forks: Forks) -> None:
     text_ = README.read_text(encoding="utf-8")
-    environment = shell(tmp_path)
+    environment = shell(tmp_path, forks.python)
 
     def printed(block: re.Match[str]) -> str:
         if block[1] != "console":
@@ -117,12 +119,12 @@ def test_the_commands_of_the_readme_print_what_it_says(tmp_path: Path) -> None:
     assert real == README.read_text(encoding="utf-8"), "UPDATE_GOLDEN=1 writes the README's output anew"
 
 
-def shell(folder: Path) -> dict[str, str]:
+def shell(folder: Path, python: Sequence[str] = (sys.executable,)) -> dict[str, str]:
     """The environment of a reader who follows the README: `bandshift` and `python` are ours, nothing else is set."""
     bin_ = folder / "bin"
     bin_.mkdir()
     for name, arguments in (("bandshift", "-m app"), ("python", "")):
-        (bin_ / name).write_text(f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} {arguments} "$@"\n')
+        (bin_ / name).write_text(f'#!/bin/sh\nPYTHONPATH={ROOT} exec {shlex.join(python)} {arguments} "$@"\n')
         (bin_ / name).chmod(0o755)
     kept = {name: value for name, value in os.environ.items() if name in {"HOME", "LANG", "TMPDIR"}}
     return {**kept, "PATH": f"{bin_}{os.pathsep}{os.environ['PATH']}"}

@@ -23,8 +23,8 @@ from app.report.explain import write_explanation
 from app.report.page import Page
 from app.tables import accounts, band_history, coverage, pins
 from tests.company import company, company_template, company_url
+from tests.examples import seeds
 from tests.in_postgres import carried_out, store, store_coverage
-from tests.long import some_of_many
 from tests.policy_text import policy_text
 from tests.random_accounts import World, random_world
 from tests.random_expressions import seeded
@@ -304,14 +304,14 @@ def family_world(seed: int, accounts: int = 40, *, still: bool = False) -> World
     return frozen(random_world(r, chosen, accounts))
 
 
-@pytest.mark.parametrize("seed", some_of_many(24, at_once=6))
+@pytest.mark.parametrize("seed", seeds(24, some=6))
 def test_on_frozen_facts_nobody_of_a_family_goes_up_down_and_up_again_whatever_the_policy(seed: int) -> None:
     world = family_world(seed)
     steps = replay(world, WEEKS)
     assert not restless(world.policy, steps), policy_text(world.policy)
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", seeds(12, some=6))
 def test_where_nothing_changes_with_time_families_come_to_rest(seed: int) -> None:
     world = family_world(100 + seed, still=True)
     steps = replay(world, 90)
@@ -330,7 +330,7 @@ def test_the_replays_see_families_rise_and_fall() -> None:
     assert returned >= 20
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", seeds(8, some=4))
 def test_a_second_run_over_families_at_the_same_instant_changes_nothing(connection: Connection, seed: int) -> None:
     world = family_world(200 + seed, 150)
     store(connection, world)

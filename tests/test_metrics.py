@@ -37,6 +37,7 @@ from app.tables import band_history, coverage, deliveries, outbox, policies
 from app.tables import runs as ledger
 from tests.company import company, company_template, company_url, settled, settled_template, settled_url
 from tests.conftest import engine_on
+from tests.forked import Forks
 
 __all__ = ["company", "company_template", "company_url", "settled", "settled_template", "settled_url"]
 
@@ -327,7 +328,7 @@ def test_while_the_database_is_away_that_is_what_is_served(settled_url: URL, mon
         assert value(samples(fetch(url)), "ledger_readable") == 1
 
 
-def test_a_worker_tells_that_it_looked_at_the_ledger(company_url: URL) -> None:
+def test_a_worker_tells_that_it_looked_at_the_ledger(company_url: URL, forks: Forks) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     environment = {
@@ -336,7 +337,7 @@ def test_a_worker_tells_that_it_looked_at_the_ledger(company_url: URL) -> None:
         "BANDSHIFT_METRICS__PORT": str(port),
     }
     worker = subprocess.Popen(
-        [sys.executable, "-m", "app.worker"], cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True
+        [*forks.python, "-m", "app.worker"], cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True
     )
     try:
         looked, deadline = None, monotonic() + 60

@@ -32,12 +32,16 @@ from app.tables import runs as ledger
 from app.worker import deliver
 from tests import stopped_company
 from tests.conftest import database_on, engine_on, programs
+from tests.forked import Forks
 from tests.notify import endpoints
 from tests.notify.told import SECRET, settings, tell, webhook
 from tests.processes import until
 from tests.small_company import POLICY, RESTLESS, assert_sound, contents, policy, where
+from tests.stopped_company import company, stopped_template
 from tests.test_docs import ROOT, shell
 from tests.test_worker import Process, dsn
+
+__all__ = ["company", "stopped_template"]
 
 DOCUMENT = ROOT / "docs" / "operating.md"
 HEADING = re.compile(r"^(#{2,3}) (.+)$", re.MULTILINE)
@@ -134,10 +138,10 @@ def prefix(server_url: URL) -> Iterator[str]:
             connection.execute(text(f"DROP ROLE IF EXISTS {role}"))
 
 
-def place_on(url: URL, folder: Path, prefix: str, engine: Engine) -> Place:
+def place_on(url: URL, folder: Path, prefix: str, engine: Engine, python: Sequence[str] = (sys.executable,)) -> Place:
     kind = os.environ.get("TEST_POSTGRES", "embedded")
     tools = embedded.wheel_programs() if kind == "container" else programs(kind)
-    environment = shell(folder)
+    environment = shell(folder, python)
     environment["PATH"] = f"{tools.folder}{os.pathsep}{environment['PATH']}"
     environment["DATABASE_URL"] = dsn(url)
     environment["BANDSHIFT_POLICY"] = "policy.toml"
@@ -148,10 +152,9 @@ def place_on(url: URL, folder: Path, prefix: str, engine: Engine) -> Place:
 
 
 @pytest.fixture
-def place(database: Engine, tmp_path: Path, prefix: str) -> Place:
+def place(company: Engine, tmp_path: Path, prefix: str, forks: Forks) -> Place:
     """The small company after its first run."""
-    stopped_company.found(database)
-    return place_on(database.url, tmp_path, prefix, database)
+    return place_on(company.url, tmp_path, prefix, company, forks.python)
 
 
 # ---- The stories -----------------------------------------------------------------------------------------------------
@@ -170,7 +173,6 @@ def story(*titles: str) -> Callable[[Told], Told]:
     return kept
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("title", TELLING)
 def test_the_commands_of_a_section_do_what_it_says(
     title: str, request: pytest.FixtureRequest, tmp_path: Path, prefix: str
@@ -295,10 +297,11 @@ def restored(place: Place) -> Iterator[Mapping[str, Sequence[int]]]:
     assert (home / "kept").exists()
 
 
-@pytest.mark.long
-def test_a_copy_of_the_embedded_database_is_the_database(tmp_path: Path, prefix: str, server_url: URL) -> None:
+def test_a_copy_of_the_embedded_database_is_the_database(
+    tmp_path: Path, prefix: str, server_url: URL, forks: Forks
+) -> None:
     with engine_on(server_url) as unused:
-        place = place_on(server_url, tmp_path, prefix, unused)
+        place = place_on(server_url, tmp_path, prefix, unused, forks.python)
     del place.environment["DATABASE_URL"]
     write_csvs(place.folder)
     load = "bandshift load --csms csms.csv --accounts accounts.csv"
@@ -554,7 +557,6 @@ def test_the_document_says_how_each_command_ends_while_versions_differ() -> None
     assert len(while_versions_differ()) == 6
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("which", ["older", "newer"])
 def test_no_command_works_on_a_schema_of_another_version(place: Place, older: Path, which: str) -> None:
     if which == "newer":
@@ -575,7 +577,6 @@ def test_no_command_works_on_a_schema_of_another_version(place: Place, older: Pa
         assert migrate.current(connection) == newest
 
 
-@pytest.mark.long
 def test_a_worker_under_whom_the_schema_changes_stays_up_and_writes_nothing(
     place: Place, older: Path, tmp_path: Path
 ) -> None:

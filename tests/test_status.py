@@ -18,9 +18,9 @@ from app.settings import Worker
 from app.status import Status, read_status
 from app.tables import deliveries, runs
 from tests.small_company import policy
-from tests.stopped_company import MONDAY, SLOT, TUESDAY, company, say_yes, stopped, strict
+from tests.stopped_company import MONDAY, SLOT, TUESDAY, company, say_yes, stopped, stopped_template, strict
 
-__all__ = ["company", "stopped"]
+__all__ = ["company", "stopped", "stopped_template"]
 
 LAST_SLOT = SLOT - timedelta(weeks=1)
 

@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -32,6 +32,7 @@ from app.tables import accounts, deliveries, outbox
 from app.tables import runs as ledger
 from tests import processes
 from tests.conftest import engine_on
+from tests.forked import Forks
 from tests.notify import endpoints
 from tests.notify.told import SECRET, tell, webhook
 from tests.processes import until
@@ -123,7 +124,7 @@ def held_up(engine: Engine) -> Iterator[None]:
 class Process:
     """A worker, as it is started in production."""
 
-    def __init__(self, url: URL, folder: Path, **environ: str) -> None:
+    def __init__(self, url: URL, folder: Path, python: Sequence[str] = (sys.executable,), **environ: str) -> None:
         self.log = folder / "worker.log"
         policy_file = folder / "policy.toml"
         policy_file.write_text(POLICY + NO_GUARDS)
@@ -137,7 +138,7 @@ class Process:
         }
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "app.worker"], cwd=folder, env=environ, stdout=log, stderr=log
+                [*python, "-m", "app.worker"], cwd=folder, env=environ, stdout=log, stderr=log
             )
 
     def events(self) -> list[str]:
@@ -155,8 +156,8 @@ class Process:
 
 
 @contextmanager
-def started(url: URL, folder: Path, **environ: str) -> Iterator[Process]:
-    process = Process(url, folder, **environ)
+def started(url: URL, folder: Path, python: Sequence[str] = (sys.executable,), **environ: str) -> Iterator[Process]:
+    process = Process(url, folder, python, **environ)
     try:
         yield process
     finally:
@@ -183,8 +184,10 @@ def test_a_worker_runs_the_due_slot_when_it_starts_and_stops_when_told(
         assert "run.applied" not in process.events()
 
 
-def test_a_worker_that_is_told_to_stop_in_the_middle_of_a_run_ends_it_first(company: Engine, tmp_path: Path) -> None:
-    with started(company.url, tmp_path) as process:
+def test_a_worker_that_is_told_to_stop_in_the_middle_of_a_run_ends_it_first(
+    company: Engine, tmp_path: Path, forks: Forks
+) -> None:
+    with started(company.url, tmp_path, forks.python) as process:
         with held_up(company):
             until(lambda: blocked(company))
             process.process.send_signal(signal.SIGTERM)
@@ -214,20 +217,22 @@ def test_a_worker_that_is_told_twice_stops_at_once_and_leaves_nothing_half_done(
     assert_sound(company)
 
 
-def test_a_failing_run_does_not_end_the_worker(company: Engine, tmp_path: Path) -> None:
+def test_a_failing_run_does_not_end_the_worker(company: Engine, tmp_path: Path, forks: Forks) -> None:
     with company.begin() as connection:
         connection.execute(text("ALTER TABLE accounts DROP COLUMN standalone"))
-    with started(company.url, tmp_path) as process:
+    with started(company.url, tmp_path, forks.python) as process:
         process.await_event("tick.failed")
         assert process.process.poll() is None
         assert process.stop() == 0
     assert statuses(company)[-1] == ("failed", "mistake")
 
 
-def test_a_worker_waits_for_a_database_that_is_away_when_it_starts(company: Engine, tmp_path: Path) -> None:
+def test_a_worker_waits_for_a_database_that_is_away_when_it_starts(
+    company: Engine, tmp_path: Path, forks: Forks
+) -> None:
     with proxy_to(company.url) as proxy:
         proxy.close()
-        with started(proxy.url, tmp_path) as process:
+        with started(proxy.url, tmp_path, forks.python) as process:
             process.await_event("database.unavailable")
             proxy.open()
             process.await_event("run.applied")
@@ -259,10 +264,10 @@ def undelivered(engine: Engine) -> list[str]:
         return list(connection.execute(select(outbox.c.message_id).where(outbox.c.delivered_at.is_(None))).scalars())
 
 
-def test_a_worker_tries_again_to_tell_between_its_looks(company: Engine, tmp_path: Path) -> None:
+def test_a_worker_tries_again_to_tell_between_its_looks(company: Engine, tmp_path: Path, forks: Forks) -> None:
     forget(company)
     hook = endpoints.serve(endpoints.answer(500), endpoints.cut, endpoints.answer(204))
-    with hook as endpoint, started(company.url, tmp_path, **telling(endpoint.url)) as process:
+    with hook as endpoint, started(company.url, tmp_path, forks.python, **telling(endpoint.url)) as process:
         until(lambda: len(endpoint.requests) == 3 and not undelivered(company))
         assert process.stop() == 0
         assert process.events().count("run.applied") == 1
@@ -272,13 +277,15 @@ def test_a_worker_tries_again_to_tell_between_its_looks(company: Engine, tmp_pat
     assert len(set(endpoint.ids)) == 1
 
 
-def test_workers_that_deliver_beside_each_other_tell_everything_once(company: Engine, tmp_path: Path) -> None:
+def test_workers_that_deliver_beside_each_other_tell_everything_once(
+    company: Engine, tmp_path: Path, forks: Forks
+) -> None:
     forget(company)
     with endpoints.serve() as endpoint, ExitStack() as stack:
         for name in ("a", "b"):
             (tmp_path / name).mkdir()
             process = stack.enter_context(
-                started(company.url, tmp_path / name, **telling(endpoint.url, "slot.skipped"))
+                started(company.url, tmp_path / name, forks.python, **telling(endpoint.url, "slot.skipped"))
             )
             process.await_event("worker.started")
         told = {tell(company, at=datetime.now(UTC)) for _ in range(20)}
@@ -288,7 +295,9 @@ def test_workers_that_deliver_beside_each_other_tell_everything_once(company: En
     assert len(endpoint.ids) == 21
 
 
-def test_a_worker_that_is_told_to_stop_while_it_delivers_ends_that_first(company: Engine, tmp_path: Path) -> None:
+def test_a_worker_that_is_told_to_stop_while_it_delivers_ends_that_first(
+    company: Engine, tmp_path: Path, forks: Forks
+) -> None:
     forget(company)
     go_on = Event()
 
@@ -297,7 +306,7 @@ def test_a_worker_that_is_told_to_stop_while_it_delivers_ends_that_first(company
         endpoints.answer(204)(endpoint, handler)
 
     with endpoints.serve(endpoints.answer(500), wait) as endpoint:
-        with started(company.url, tmp_path, **telling(endpoint.url)) as process:
+        with started(company.url, tmp_path, forks.python, **telling(endpoint.url)) as process:
             until(lambda: len(endpoint.requests) == 2)  # the second is the other job's, between two looks
             process.process.send_signal(signal.SIGTERM)
             process.await_event("worker.stopping")
@@ -519,7 +528,6 @@ def test_of_32_processes_that_race_for_a_slot_one_runs_it_and_the_others_leave_a
 # ---- kill -9 ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.long
 def test_a_worker_killed_before_any_statement_or_commit_leaves_nothing_half_done(company: Engine) -> None:
     forks = processes.context()
     before = contents(company)

@@ -24,7 +24,7 @@ from tests.canary import secrets
 from tests.canary.faults import raising
 from tests.canary.parrots import closed_port
 from tests.canary.secrets import leaks
-from tests.canary.story import Story
+from tests.canary.story import NEXT_WEEK, Story
 from tests.canary.surfaces import surface
 from tests.canary.unusable import every_path, quoted
 from tests.test_docs import ROOT
@@ -98,7 +98,8 @@ def traced(story: Story, *, status: int) -> str:
     story.http.status = status
     where = {"BANDSHIFT_TELEMETRY__OTLP_ENDPOINT": f"http://{story.http.address}"}
     headers = {"OTEL_EXPORTER_OTLP_HEADERS": f"authorization={secrets.OTLP}"}
-    ended = story.run("recompute", "--dry-run", "-v", environ=story.environ | where | headers)
+    dry_run = ("recompute", "--dry-run", "--as-of", NEXT_WEEK.isoformat(), "-v")
+    ended = story.run(*dry_run, environ=story.environ | where | headers)
     assert (ended.code, ended.bug) == (0, None), ended.err
     return ended.out + ended.err
 

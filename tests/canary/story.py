@@ -166,7 +166,12 @@ def set_the_scene(story: Story) -> None:
 
 
 def tight_policy() -> str:
-    loose = "moved_accounts = { share = 0.10, at_least = 25 }"
+    """A policy that stops nearly every run, and none because the company's feeds grow stale as the days go by."""
     policy = default_policy().body
-    assert loose in policy
-    return policy.replace(loose, "moved_accounts = { share = 0.0001, at_least = 1 }")
+    for loose, tight in (
+        ("moved_accounts = { share = 0.10, at_least = 25 }", "moved_accounts = { share = 0.0001, at_least = 1 }"),
+        ("stale_after_days = 10 ", "stale_after_days = false "),
+    ):
+        assert loose in policy
+        policy = policy.replace(loose, tight)
+    return policy
