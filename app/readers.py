@@ -7,9 +7,10 @@ none is to be had (a server with no connection left), the first one does all the
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from contextvars import copy_context
+from threading import Condition
 from typing import Any, cast
 
 import psycopg
@@ -23,6 +24,7 @@ BESIDE = 1
 """How many connections a run reads with beside its own."""
 
 _CANCEL_TIMEOUT_S = 5.0
+_CANCEL_AGAIN_S = 0.1
 
 Task = Callable[[Connection], Any]
 
@@ -60,6 +62,7 @@ def gather(connections: Sequence[Connection], tasks: Sequence[Task]) -> list[Any
     left = deque(enumerate(tasks))
     found: dict[int, Any] = {}
     errors: list[BaseException] = []
+    at_work, changed = set(connections), Condition()
 
     def work(connection: Connection) -> None:
         try:
@@ -67,14 +70,18 @@ def gather(connections: Sequence[Connection], tasks: Sequence[Task]) -> list[Any
                 try:
                     place, task = left.popleft()
                 except IndexError:  # another connection was quicker
-                    return
+                    break
                 found[place] = task(connection)
         except BaseException as error:  # noqa: BLE001 - it is raised below, in the thread of the run
             errors.append(error)
             left.clear()
-            for other in connections:
-                if other is not connection:
+        with changed:
+            at_work.discard(connection)
+            changed.notify_all()
+            while errors and at_work:
+                for other in at_work:
                     _cancel(other)
+                changed.wait(_CANCEL_AGAIN_S)  # for a statement that was only about to begin is not canceled
 
     first, *others = connections
     with ThreadPoolExecutor(max(len(others), 1), thread_name_prefix="reader") as pool:
@@ -101,7 +108,9 @@ def meanwhile(connections: Sequence[Connection], task: Task) -> Iterator[Callabl
         try:
             yield working.result
         except BaseException:
-            _cancel(others[0])
+            while not working.done():
+                _cancel(others[0])
+                wait([working], _CANCEL_AGAIN_S)
             raise
 
 

@@ -1,6 +1,7 @@
 from datetime import timedelta
 from importlib.resources import files
 from itertools import pairwise
+from threading import Event
 from time import monotonic
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from sqlalchemy import Connection, Engine, create_engine, func, literal, select, text
 from sqlalchemy.exc import DBAPIError
 
+from app import readers
 from app.decide import LIVE, decide, in_parts
 from app.decide.book import Question
 from app.decide.census import Tally, census_of, take_tally, tally_in_parts
@@ -68,13 +70,15 @@ def test_what_tasks_return_is_in_their_order(database: Engine) -> None:
         assert gather((first,), [task(1), task(2)]) == [1, 2]
 
 
+def fails(connection: Connection) -> Any:
+    return connection.execute(text("SELECT 1 / 0"))
+
+
+def lasts(connection: Connection) -> Any:
+    return connection.execute(text("SELECT pg_sleep(:s)"), {"s": LONG_S})
+
+
 def test_an_error_ends_what_the_others_are_at(database: Engine) -> None:
-    def fails(connection: Connection) -> Any:
-        return connection.execute(text("SELECT 1 / 0"))
-
-    def lasts(connection: Connection) -> Any:
-        return connection.execute(text("SELECT pg_sleep(:s)"), {"s": LONG_S})
-
     began = monotonic()
     with database.connect() as first, beside(database, first) as others:
         with pytest.raises(DBAPIError, match="division by zero"), meanwhile((first, *others), lasts):
@@ -87,6 +91,37 @@ def test_an_error_ends_what_the_others_are_at(database: Engine) -> None:
             pytest.raises(DBAPIError, match="division by zero"),
         ):
             gather((first, *others), tasks)
+    assert monotonic() - began < LONG_S
+
+
+def test_an_error_ends_what_the_others_were_only_about_to_begin(
+    database: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told, cancel = Event(), readers._cancel
+
+    def telling(connection: Connection) -> None:
+        cancel(connection)
+        told.set()
+
+    def begins_late(connection: Connection) -> Any:
+        assert told.wait(LONG_S)
+        return lasts(connection)
+
+    monkeypatch.setattr(readers, "_cancel", telling)
+    began = monotonic()
+    for tasks in ([fails, begins_late], [begins_late, fails]):
+        told.clear()
+        with (
+            database.connect() as first,
+            beside(database, first) as others,
+            pytest.raises(DBAPIError, match="division by zero"),
+        ):
+            gather((first, *others), tasks)
+    told.clear()
+    with database.connect() as first, beside(database, first) as others:
+        with pytest.raises(DBAPIError, match="division by zero"), meanwhile((first, *others), begins_late):
+            fails(first)
+        first.rollback()
     assert monotonic() - began < LONG_S
 
 
