@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Connection
 
 from app.decide import LIVE
-from app.decide.spans import within
+from app.decide.spans import Span, within
 from app.policy.model import Policy
 from app.policy.read import default_policy
 from tests.kept_statements import OFTEN, Asked, Keeper
@@ -69,4 +69,4 @@ def test_what_moves_otherwise_is_written_each_time(connection: Connection) -> No
 def test_what_is_asked_of_other_rows_or_in_another_zone_is_written_each_time(connection: Connection) -> None:
     known = keeper(connection, policy())
     same(connection, known, Asked(policy(), AS_OF.astimezone(timezone(timedelta(hours=9))), LIVE))
-    same(connection, known, Asked(policy(), AS_OF, within(LIVE)))
+    same(connection, known, Asked(policy(), AS_OF, within(LIVE, (Span(), Span()))))
