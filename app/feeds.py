@@ -2,7 +2,7 @@
 
 A feed is a kind of signal that the policy reads, or the dates of last engagement. It was weekly when it brought
 something in at least six of the eight weeks before the span in which it should have brought something again. Each
-question to `account_signals` is a probe of the index on (kind, occurred_at); `accounts` is passed once.
+question to `account_signals` is a probe of the index on (kind, occurred_at).
 """
 
 from collections.abc import Iterable, Iterator
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Integer, Select, and_, cast, func, literal, select, union_all
+from sqlalchemy import ColumnElement, Connection, Integer, Select, cast, func, literal, select, union_all
 from sqlalchemy.sql.expression import CompoundSelect
 
 from app.decide.facts import FactsRead
@@ -65,15 +65,14 @@ def select_signal_feeds(kinds: Iterable[str], days: int, as_of: datetime) -> Com
 
 def select_engagement(days: int, as_of: datetime) -> Select[Any, Any]:
     """One row: the newest engagement of any active account, and the weeks in which some account was last engaged."""
-    engaged = accounts.c.last_engaged_at
+    engaged, active = accounts.c.last_engaged_at, accounts.c.status == "active"
+    newest = select(func.max(engaged)).where(active, engaged <= literal(as_of, Instant), func.isfinite(engaged))
+    # Each week is looked for until one account is found: among customers who are alive that is soon.
     weeks: list[ColumnElement[bool]] = [
-        func.coalesce(func.bool_or(and_(engaged > after, engaged <= until)), False)
+        select(literal(1)).where(active, engaged > after, engaged <= until).exists()
         for after, until in _weeks(days, as_of)
     ]
-    return (
-        select(func.max(engaged).label("newest"), _count(weeks).label("weeks"))
-        .where(accounts.c.status == "active", engaged <= literal(as_of, Instant), func.isfinite(engaged))
-    )  # fmt: skip
+    return select(newest.scalar_subquery().label("newest"), _count(weeks).label("weeks"))
 
 
 def _signal_feed(kind: str, days: int, as_of: datetime) -> Select[Any]:

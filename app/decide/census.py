@@ -1,5 +1,6 @@
 """The census: how many accounts stand in each band, what they are worth, and how many lack a fact that a rule reads."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -131,7 +132,13 @@ def _having(ask: Question, facts: Sequence[SignalFact], *, only_left: bool) -> S
     """One row: how many accounts have a signal in the window of each fact, of all accounts or of those that left."""
     accounts, signals = ask.sources.accounts, ask.sources.account_signals
     windows = [and_(*in_window(fact, signals.c, ask.as_of)) for fact in facts]
-    has = [func.bool_or(window).label(fact.name) for fact, window in zip(facts, windows, strict=True)]
+    # All that is read lies in the window of some fact: of its own, where no other fact is of its kind.
+    kinds = Counter(fact.kind for fact in facts)
+    told = [
+        signals.c.kind == fact.kind if kinds[fact.kind] == 1 else window
+        for fact, window in zip(facts, windows, strict=True)
+    ]
+    has = [func.bool_or(condition).label(fact.name) for fact, condition in zip(facts, told, strict=True)]
     by_account = (
         select(signals.c.account_id, *has)
         .where(or_(*windows), signals.c.occurred_at <= literal(ask.as_of, Instant))
