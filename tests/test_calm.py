@@ -150,6 +150,7 @@ def test_a_restless_story_is_recognised() -> None:
     assert not goes_up_down_and_up(policy, story("gone", "low", "high", "low"))
 
 
+@pytest.mark.long
 def test_the_sample_company_never_goes_up_down_and_up_again(connection: Connection) -> None:
     policy = default_policy()
     fill(connection, accounts=600, seed=DEMO_SEED, as_of=DEMO_AS_OF)
@@ -159,6 +160,7 @@ def test_the_sample_company_never_goes_up_down_and_up_again(connection: Connecti
     assert last_week(steps) < WEEKS - 52, "the book comes to rest"
 
 
+@pytest.mark.long
 def test_three_years_of_runs_leave_a_calm_history(database: Engine) -> None:
     policy = replace(default_policy(), guards=NO_GUARDS)
     start = datetime(2020, 1, 6, 6, tzinfo=UTC)
