@@ -9,8 +9,9 @@ up.
 import fcntl
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 MEMORY_BYTES = 4 * 2**30
 """What a session's server may need: its log, and the databases of the tests that run at the same time."""
+
+LEAST_WORKERS, MOST_WORKERS = 3, 8
 
 _session = pytest.StashKey[dict[str, str]]()
 _at_the_end = pytest.StashKey[ExitStack]()
@@ -60,6 +63,45 @@ def _roomy_memory() -> str | None:
     memory = Path("/dev/shm")  # noqa: S108 - the folder in it is made by tempfile
     has_room = os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > MEMORY_BYTES
     return str(memory) if has_room else None
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """How many workers `-n auto` is: one more than the machine has cores.
+
+    A worker whose test waits for a process or for Postgres leaves its core to another. With more than a few there are
+    soon more databases, and processes of their tests, than the memory of a usual machine has room for.
+    """
+    return min(max((os.cpu_count() or 1) + 1, LEAST_WORKERS), MOST_WORKERS)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The tests that are marked as long are the first that each worker begins, so that none is left with one at last.
+
+    `--dist worksteal` gives every worker one stretch of the list, and has it begin at the front of it.
+    """
+    workers: int = config.workerinput["workercount"] if hasattr(config, "workerinput") else 1
+    fronts: list[list[pytest.Item]] = [[] for _ in range(workers)]
+    for number, together in enumerate(_long(items)):
+        fronts[number % workers] += together
+    others = iter([item for item in items if item.get_closest_marker("long") is None])
+    left, ordered = len(items), list[pytest.Item]()
+    for place, front in enumerate(fronts):
+        stretch = left // (workers - place)
+        ordered += front + list(islice(others, max(stretch - len(front), 0)))
+        left -= stretch
+    items[:] = [*ordered, *others]
+
+
+def _long(items: list[pytest.Item]) -> Iterable[list[pytest.Item]]:
+    """The tests that are marked as long; those of one module that share what is long stand together."""
+    found: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        if mark := item.get_closest_marker("long"):
+            shared = mark.kwargs.get("shared")
+            found.setdefault(f"{item.path} {shared}" if shared else item.nodeid, []).append(item)
+    return found.values()
 
 
 @pytest.hookimpl(optionalhook=True)

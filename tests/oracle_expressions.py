@@ -5,6 +5,7 @@ value is None throughout. Numbers are exact Decimals; a band is a `Rung`, so tha
 them.
 """
 
+import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -108,29 +109,39 @@ def _compare(node: Compare, facts: Facts) -> Value:
     right: Any = evaluate(node.right, facts)
     if left is None or right is None:
         return None
-    answers = {
-        "=": lambda: left == right,
-        "<>": lambda: left != right,
-        "<": lambda: left < right,
-        "<=": lambda: left <= right,
-        ">": lambda: left > right,
-        ">=": lambda: left >= right,
-    }
-    return bool(answers[node.op]())
+    return bool(COMPARISONS[node.op](left, right))
+
+
+COMPARISONS: Mapping[str, Callable[[Any, Any], Any]] = {
+    "=": operator.eq,
+    "<>": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
 
 
 def _and(node: And, facts: Facts) -> Value:
-    found = [evaluate(item, facts) for item in node.items]
-    if False in found:
-        return False
-    return None if None in found else True
+    """False as soon as one is; else unknown if any is."""
+    unknown = False
+    for item in node.items:
+        found = evaluate(item, facts)
+        if found is False:
+            return False
+        unknown = unknown or found is None
+    return None if unknown else True
 
 
 def _or(node: Or, facts: Facts) -> Value:
-    found = [evaluate(item, facts) for item in node.items]
-    if True in found:
-        return True
-    return None if None in found else False
+    """True as soon as one is; else unknown if any is."""
+    unknown = False
+    for item in node.items:
+        found = evaluate(item, facts)
+        if found is True:
+            return True
+        unknown = unknown or found is None
+    return None if unknown else False
 
 
 def _not(node: Not, facts: Facts) -> Value:
@@ -157,8 +168,14 @@ def _arithmetic(node: Arithmetic, facts: Facts) -> Value:
     assert isinstance(right, Decimal)
     if node.op == "/":
         return divide(left, right)
-    exact = {"+": EXACT.add, "-": EXACT.subtract, "*": EXACT.multiply}[node.op]
-    return exact(left, right)
+    return EXACTLY[node.op](left, right)
+
+
+EXACTLY: Mapping[str, Callable[[Decimal, Decimal], Decimal]] = {
+    "+": EXACT.add,
+    "-": EXACT.subtract,
+    "*": EXACT.multiply,
+}
 
 
 def _negative(node: Negative, facts: Facts) -> Value:

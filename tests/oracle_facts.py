@@ -156,12 +156,13 @@ class AccountFacts:
         end = self.as_of - fact.until_days_ago * DAY
         if fact.measure == "value_ago":
             end = min(end, self.as_of - fact.days_ago * DAY)
+        start = None if fact.within_days is None else self.as_of - fact.within_days * DAY
         seen = [
             signal
             for signal in self.signals
             if signal.kind == fact.kind
             and signal.occurred_at <= end
-            and (fact.within_days is None or signal.occurred_at > self.as_of - fact.within_days * DAY)
+            and (start is None or signal.occurred_at > start)
             and self.sees(fact, signal)
         ]
         if fact.measure == "count":

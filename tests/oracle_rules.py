@@ -115,7 +115,7 @@ class Judge:
         assert self.coverage is not None
         return self.coverage
 
-    @property
+    @cached_property
     def own(self) -> Band:
         """ "the band the account stands in, or, while an intervention lifts it, the band it was lifted from" """
         lifted = self.covered.intervention is not None

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from functools import cached_property
 from random import Random
 from typing import Any
 
@@ -103,6 +104,11 @@ class Crowd:
     sums: Sequence[Decimal]
     numbers: Sequence[Decimal]
 
+    @cached_property
+    def named_days(self) -> tuple[int, ...]:
+        """The numbers that may be meant as days."""
+        return tuple(int(number) for number in self.numbers if number < 500)
+
     def one_in(self, chances: int) -> bool:
         """True about once in so many times."""
         return self.r.randrange(chances) == 0
@@ -129,9 +135,7 @@ class Crowd:
 
     def moment(self) -> datetime:
         """An instant: days before or after as_of, exactly or a tick beside."""
-        days = self.r.choice(
-            (*(int(number) for number in self.numbers if number < 500), self.r.randint(0, 400), 6, 21, 56)
-        )
+        days = self.r.choice((*self.named_days, self.r.randint(0, 400), 6, 21, 56))
         tick = self.r.choice((timedelta(0), timedelta(0), TICK, -TICK, timedelta(hours=7)))
         return self.as_of - days * DAY * self.r.choice((1, 1, 1, 1, -1)) + tick
 

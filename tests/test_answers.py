@@ -328,6 +328,7 @@ def killed_at(engine: Engine, step: int) -> Iterator[Callable[[], int]]:
         event.remove(engine, "before_cursor_execute", strike)
 
 
+@pytest.mark.long
 def test_an_approval_that_is_killed_at_any_statement_leaves_the_run_to_be_approved(
     company: Engine, stopped: UUID
 ) -> None:

@@ -18,11 +18,13 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     return found
 
 
+@pytest.mark.long(shared="measured")
 def test_the_programs_move_the_same_accounts_to_the_same_bands(measured: dict[str, object]) -> None:
     assert measured["void"] == ""
     assert measured["moved"] == 208
 
 
+@pytest.mark.long(shared="measured")
 def test_every_program_was_timed(measured: dict[str, object]) -> None:
     timings = measured["timings"]
     assert isinstance(timings, list)
@@ -30,6 +32,7 @@ def test_every_program_was_timed(measured: dict[str, object]) -> None:
     assert all(timing["wall_s"] > 0 and timing["peak_mb"] > 1 for timing in timings)
 
 
+@pytest.mark.long(shared="measured")
 def test_memory_and_quiet_weeks_keep_their_bars_at_any_size(measured: dict[str, object]) -> None:
     bars = measured["bars"]
     assert isinstance(bars, list)
@@ -80,5 +83,6 @@ def test_a_bar_is_missed_just_above_it() -> None:
     assert not found.passed
 
 
+@pytest.mark.long(shared="measured")
 def test_the_figures_go_to_a_file_as_json(measured: dict[str, object]) -> None:
     assert {"sizes", "machine", "rows", "moved", "void", "timings", "bars", "owners", "passed"} == set(measured)

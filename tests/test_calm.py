@@ -150,15 +150,18 @@ def test_a_restless_story_is_recognised() -> None:
     assert not goes_up_down_and_up(policy, story("gone", "low", "high", "low"))
 
 
+@pytest.mark.long
 def test_the_sample_company_never_goes_up_down_and_up_again(connection: Connection) -> None:
     policy = default_policy()
-    fill(connection, accounts=600, seed=DEMO_SEED, as_of=DEMO_AS_OF)
+    accounts = len(seeds(600, some=300))
+    fill(connection, accounts=accounts, seed=DEMO_SEED, as_of=DEMO_AS_OF)
     steps = replay(frozen(read_world(connection, policy, DEMO_AS_OF)), WEEKS)
-    assert len(steps) >= 60
+    assert len(steps) * 10 >= accounts
     assert not restless(policy, steps)
     assert last_week(steps) < WEEKS - 52, "the book comes to rest"
 
 
+@pytest.mark.long
 def test_three_years_of_runs_leave_a_calm_history(database: Engine) -> None:
     policy = replace(default_policy(), guards=NO_GUARDS)
     start = datetime(2020, 1, 6, 6, tzinfo=UTC)
@@ -270,6 +273,7 @@ def static_stories() -> list[Told]:
     return [Told(world.policy, account, moves) for world in worlds for account, moves in replay(world, 40).items()]
 
 
+@pytest.mark.long(shared="static_stories")
 def test_nobody_is_lifted_only_to_be_let_go(static_stories: list[Told]) -> None:
     """Where nothing changes with time, no demotion takes away what a graduation, entering or settling gave."""
     lifted = 0
@@ -284,6 +288,7 @@ def test_nobody_is_lifted_only_to_be_let_go(static_stories: list[Told]) -> None:
     assert lifted >= 50
 
 
+@pytest.mark.long(shared="static_stories")
 def test_what_moved_an_account_down_keeps_it_down_while_it_is_true(static_stories: list[Told]) -> None:
     """Where nothing changes with time, only a rule that overrides the hold leads back to where an account fell from."""
     fallen = 0

@@ -46,12 +46,14 @@ def test_the_volume_is_at_least_a_hundred_thousand_decisions() -> None:
     assert len(SEEDS) >= 200
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("chunk", seeds(CHUNKS, some=4))
 def test_the_sql_decides_as_the_oracle_does(connection: Connection, chunk: int) -> None:
     for seed in SEEDS[chunk * POLICIES_PER_CHUNK : (chunk + 1) * POLICIES_PER_CHUNK]:
         compare_two_runs(connection, seeded_world(seed, ACCOUNTS), seeded(seed), f"seed {seed}")
 
 
+@pytest.mark.long
 @settings(
     max_examples=len(seeds(40, some=15)),
     deadline=None,
@@ -284,6 +286,7 @@ def test_every_rule_option_is_generated(policies: list[Policy]) -> None:
     assert {policy.owners.families for policy in policies} == set(get_args(Families))
 
 
+@pytest.mark.long
 def test_every_outcome_move_and_reason_occurs() -> None:
     outcomes: Counter[tuple[str, str]] = Counter()
     reasons: Counter[str] = Counter()

@@ -102,6 +102,7 @@ def test_the_query_for_a_book_ends_at_what_the_csm_owns(settled: Engine) -> None
     assert rows[-1].book == owned
 
 
+@pytest.mark.long
 def test_the_commands_of_the_readme_print_what_it_says(tmp_path: Path, forks: Forks) -> None:
     text_ = README.read_text(encoding="utf-8")
     environment = shell(tmp_path, forks.python)

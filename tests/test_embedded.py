@@ -93,6 +93,7 @@ def test_it_is_tuned_for_a_batch_and_commits_durably(tmp_path: Path) -> None:
             assert ask(server, f"SELECT current_setting('{name}')") == value
 
 
+@pytest.mark.long
 def test_many_processes_share_one_server_and_the_last_one_stops_it(tmp_path: Path) -> None:
     with ExitStack() as stack:
         crowd = [stack.enter_context(user(USE_IT, tmp_path)) for _ in range(4)]
@@ -106,6 +107,7 @@ def test_many_processes_share_one_server_and_the_last_one_stops_it(tmp_path: Pat
         assert servers(data) == []
 
 
+@pytest.mark.long
 def test_many_processes_may_come_at_the_same_moment(tmp_path: Path) -> None:
     program = (
         "import sys; from pathlib import Path; from app import embedded\nwith embedded.serve(Path(sys.argv[1])): pass"

@@ -49,6 +49,7 @@ def same(connection: Connection, known: Keeper, asked: Asked) -> None:
     assert repr(found.params) == repr(written.params)
 
 
+@pytest.mark.long
 def test_random_policies_are_kept_as_they_would_be_written_or_not_at_all(connection: Connection) -> None:
     kept = set()
     for seed in range(8):

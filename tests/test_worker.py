@@ -528,6 +528,7 @@ def test_of_32_processes_that_race_for_a_slot_one_runs_it_and_the_others_leave_a
 # ---- kill -9 ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_a_worker_killed_before_any_statement_or_commit_leaves_nothing_half_done(company: Engine) -> None:
     forks = processes.context()
     before = contents(company)

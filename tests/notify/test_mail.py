@@ -174,9 +174,11 @@ def test_what_is_refused_for_now_is_sent_again_under_the_same_id(
     message = tell(database)
     mailbox = Mailbox()
     refuse(mailbox)
+    # Only silence has to last as long as the limit; who does answer may do so late, on a machine that is busy.
+    limit = 0.5 if why == "no answer within 0.5 s" else 5
     began = monotonic()
     with receive(mailbox):
-        assert deliver(database, settings(mail=email(mailbox, timeout_s=0.5))).postponed == 1
+        assert deliver(database, settings(mail=email(mailbox, timeout_s=limit))).postponed == 1
     assert monotonic() - began < 5
     assert stands(database) == {"mail": ("waiting", 1, why)}
     with receive(Mailbox()) as again:

@@ -34,6 +34,7 @@ def test_a_shipped_policy_raises_neither_alarm_nor_warning(path: Path) -> None:
     assert warn(policy) == ()
 
 
+@pytest.mark.long
 @each_policy
 def test_the_cases_of_a_shipped_policy_come_out_as_they_say(path: Path, connection: Connection) -> None:
     policy = load_policy(path)

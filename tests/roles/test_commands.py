@@ -47,6 +47,7 @@ def facts(company: Guarded, statement: str) -> None:
         connection.execute(text(statement))
 
 
+@pytest.mark.long
 def test_the_app_runs_every_command_of_the_job(
     company: Guarded, as_role: Callable[[str], Run], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
