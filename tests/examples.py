@@ -10,5 +10,5 @@ ALL = os.environ.get("TEST_EXAMPLES", "some") == "all"
 
 
 def seeds(every: int, *, some: int) -> range:
-    """The seeds from 0 on, as parameters of a test; or as many examples of another kind."""
+    """The seeds from 0 on, as parameters of a test."""
     return range(every if ALL else some)

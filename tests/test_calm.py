@@ -153,10 +153,9 @@ def test_a_restless_story_is_recognised() -> None:
 @pytest.mark.long
 def test_the_sample_company_never_goes_up_down_and_up_again(connection: Connection) -> None:
     policy = default_policy()
-    accounts = len(seeds(600, some=300))
-    fill(connection, accounts=accounts, seed=DEMO_SEED, as_of=DEMO_AS_OF)
+    fill(connection, accounts=600, seed=DEMO_SEED, as_of=DEMO_AS_OF)
     steps = replay(frozen(read_world(connection, policy, DEMO_AS_OF)), WEEKS)
-    assert len(steps) * 10 >= accounts
+    assert len(steps) >= 60
     assert not restless(policy, steps)
     assert last_week(steps) < WEEKS - 52, "the book comes to rest"
 
@@ -273,7 +272,6 @@ def static_stories() -> list[Told]:
     return [Told(world.policy, account, moves) for world in worlds for account, moves in replay(world, 40).items()]
 
 
-@pytest.mark.long(shared="static_stories")
 def test_nobody_is_lifted_only_to_be_let_go(static_stories: list[Told]) -> None:
     """Where nothing changes with time, no demotion takes away what a graduation, entering or settling gave."""
     lifted = 0
@@ -288,7 +286,6 @@ def test_nobody_is_lifted_only_to_be_let_go(static_stories: list[Told]) -> None:
     assert lifted >= 50
 
 
-@pytest.mark.long(shared="static_stories")
 def test_what_moved_an_account_down_keeps_it_down_while_it_is_true(static_stories: list[Told]) -> None:
     """Where nothing changes with time, only a rule that overrides the hold leads back to where an account fell from."""
     fallen = 0
