@@ -9,6 +9,7 @@ from decimal import Decimal
 from functools import cached_property
 from typing import Any, Literal
 
+from msgspec import Struct
 from msgspec.json import Encoder
 
 Outcome = Literal["move", "pending", "review", "contested", "state"]
@@ -16,8 +17,7 @@ Outcome = Literal["move", "pending", "review", "contested", "state"]
 _encode = Encoder().encode
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(Struct, frozen=True):
     """What the rules say for one account that changes, or that somebody should know of.
 
     `move` says what happens (or, for a pending or review decision, would happen) and is a word of
@@ -68,8 +68,7 @@ def decisions_of(rows: Iterable[tuple[Any, ...]]) -> Iterator[Decision]:
         yield Decision(row[0], *shared(row[1:7]), *row[7:11], *shared(row[11:]))
 
 
-@dataclass(frozen=True, slots=True)
-class OwnerChange:
+class OwnerChange(Struct, frozen=True):
     """An account's owner before and after; None is the pool. `why` is a code, `reason` says it in words.
 
     `band` and `value` are the account's after the run; it has no band when it leaves.
@@ -84,8 +83,7 @@ class OwnerChange:
     value: Decimal | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
+class Waiting(Struct, frozen=True):
     """An account in a named band for which no CSM has room; `since` is when it began to wait."""
 
     account_id: str

@@ -6,12 +6,12 @@ The sentence says what happens, then why: the rule's `because` with the facts th
 
 import string
 from collections.abc import Mapping
-from dataclasses import replace
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
 from msgspec.json import Decoder
+from msgspec.structs import replace
 
 from app import figures
 from app.plan import Decision

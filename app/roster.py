@@ -7,11 +7,12 @@ owner is `unsettled`. What else there is to know of an account in question is in
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from msgspec.structs import replace
 from sqlalchemy import Connection, select
 
 from app.decide.book import Question

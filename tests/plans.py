@@ -6,6 +6,8 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from msgspec import structs
+
 from app.plan import BandCount, Book, Census, Decision, OwnerChange, Plan, Verdict, Waiting
 from app.policy.model import Policy
 
@@ -34,7 +36,7 @@ def decision(account_id: str = "A-1", **fields: Any) -> Decision:
         language=None,
     )
     texts = {name: json.dumps(value) for name, value in fields.items() if isinstance(value, dict)}
-    return replace(base, **(fields | texts))
+    return structs.replace(base, **(fields | texts))
 
 
 def plan(policy: Policy, *decisions: Decision, **fields: Any) -> Plan:

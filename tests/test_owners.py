@@ -10,6 +10,7 @@ from typing import Any, get_args
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from app.owners import Assignment, Claim, Csm, Why, assign, serves
 from app.plan import OwnerChange
@@ -50,7 +51,7 @@ def claim(account_id: str, band: str | None = "low", **fields: Any) -> Claim:
         waiting_since=None,
         pinned_to=None,
     )
-    return replace(base, **fields)
+    return structs.replace(base, **fields)
 
 
 def settled(csms: list[Csm], *claims: Claim) -> Assignment:

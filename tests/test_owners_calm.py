@@ -8,6 +8,7 @@ from random import Random
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from app.owners import Assignment, Claim, Csm, assign, why_not
 
@@ -37,7 +38,7 @@ def csm(csm_id: str, *bands: str, **fields: Any) -> Csm:
 def claim(account_id: str, band: str | None = "low", **fields: Any) -> Claim:
     """An account that waits in this band, worth 100."""
     base = Claim(account_id, "waitlist", band, Decimal(100), None, None, None, None, None, None)
-    return replace(base, **fields)
+    return structs.replace(base, **fields)
 
 
 def owners(result: Assignment) -> dict[str, str | None]:
@@ -198,7 +199,7 @@ def _next_week(csms: list[Csm], claims: list[Claim], result: Assignment) -> tupl
     to, since = owners(result), {one.account_id: one.since for one in result.waitlist}
     books = {book.csm_id: book for book in result.books}
     after = [
-        replace(
+        structs.replace(
             one,
             why="waitlist" if one.account_id in since else "pin",
             owner_id=to.get(one.account_id, one.owner_id),

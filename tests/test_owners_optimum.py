@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -11,6 +10,7 @@ from random import Random
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from app.owners import Assignment, Claim, Csm, assign, serves
 from app.owners.deal import Circle
@@ -72,7 +72,7 @@ def _instance(random: Random, *, limited: bool = False, accounts: int = 5) -> tu
 def _without_families_to_choose_for(csms: list[Csm], claims: list[Claim]) -> list[Claim]:
     """No two accounts of one family that its holder does not serve: whom these follow is chosen by another rule."""
     homeless = Counter(one.family for one in claims if _holder(csms, one) is None)
-    return [replace(one, family=None) if one.family and homeless[one.family] > 1 else one for one in claims]
+    return [structs.replace(one, family=None) if one.family and homeless[one.family] > 1 else one for one in claims]
 
 
 def _seats(csm: Csm) -> int:

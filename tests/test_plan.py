@@ -1,8 +1,10 @@
 """A plan as a value: what it shares, what it says of itself."""
 
-from dataclasses import fields, replace
+from dataclasses import replace
 
-from app.plan import Decision, OwnerChange, decisions_of
+from msgspec import structs
+
+from app.plan import OwnerChange, decisions_of
 from app.policy.read import default_policy
 from tests.plans import decision, plan
 
@@ -17,7 +19,7 @@ def test_decisions_are_what_their_rows_say_and_share_their_texts() -> None:
         decision(f"A-{number}", rule=fresh("value_lost"), segment=fresh("smb"), state=fresh("{}"), value=None)
         for number in range(3)
     ]
-    shared = list(decisions_of(tuple(getattr(one, field.name) for field in fields(Decision)) for one in given))
+    shared = list(decisions_of(map(structs.astuple, given)))
     assert shared == given
     assert len({id(one.rule) for one in given}) == 3
     for name in ("rule", "segment", "state"):

@@ -11,6 +11,7 @@ from random import Random
 from typing import Any
 
 import pytest
+from msgspec import structs
 from sqlalchemy import Engine, insert, select
 
 from app import pipeline
@@ -100,17 +101,17 @@ def test_no_more_is_moved_than_was_asked_for() -> None:
     ],
 )
 def test_nobody_is_given_what_they_may_not_own_or_have_no_room_for(fields: dict[str, Any]) -> None:
-    claims = [replace(claim, region="emea") for claim in ANNS]
+    claims = [structs.replace(claim, region="emea") for claim in ANNS]
     assert moved([csm("ann", 8), csm("bob", 0, **fields)], *claims) == []
 
 
 def test_families_stay_together_former_owners_come_first_and_small_accounts_before_large() -> None:
     ann = csm("ann", 8, families={"F": 2})
     claims = [
-        replace(ANNS[0], family="F"),
-        replace(ANNS[1], value=Decimal(900)),
-        replace(ANNS[2], value=Decimal(50)),
-        replace(ANNS[3], former_owners=("bob",)),
+        structs.replace(ANNS[0], family="F"),
+        structs.replace(ANNS[1], value=Decimal(900)),
+        structs.replace(ANNS[2], value=Decimal(50)),
+        structs.replace(ANNS[3], former_owners=("bob",)),
     ]
     order = [moved([ann, csm("bob", 0)], *claims, most=most) for most in (1, 2, 3, 4)]
     assert [{name for name, _ in one} for one in order] == [

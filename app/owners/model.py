@@ -6,6 +6,8 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Literal
 
+from msgspec import Struct
+
 from app.plan import Book, OwnerChange, Waiting
 
 Why = Literal["band_change", "departure", "waitlist", "pin", "left", "rebalance"]
@@ -36,8 +38,7 @@ class Csm:
     families: Mapping[str, int] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(Struct, frozen=True):
     """An account whose owner has to be settled, in the band it has after the run (None: it left).
 
     `why` says what brought it here. `owner_id` owns it now, `waiting_since` is set while it waits, and `pinned_to` is

@@ -7,6 +7,8 @@ from decimal import Decimal
 from typing import IO, Any
 from uuid import UUID
 
+from msgspec import structs
+
 from app.figures import counted, sentence, short_money
 from app.plan import Book, OwnerChange, Plan
 from app.policy.model import Policy
@@ -61,7 +63,7 @@ def write_rebalance_json(out: IO[str], plan: Plan, *, run_id: UUID | None, statu
         "policy": {"name": plan.policy_name, "sha256": plan.policy_sha},
         "plan_sha256": plan.sha256,
         "status": status,
-        "owner_changes": [_plain(asdict(change)) for change in plan.owner_changes],
+        "owner_changes": [_plain(structs.asdict(change)) for change in plan.owner_changes],
         "books": [_plain(asdict(book)) for book in plan.books],
         "guards": guards_json(plan.verdicts),
         "notes": list(plan.notes),

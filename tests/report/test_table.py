@@ -7,6 +7,7 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
+from msgspec import structs
 
 from app.plan import Plan
 from app.policy.read import default_policy
@@ -139,5 +140,5 @@ def test_the_same_plan_gives_the_same_bytes() -> None:
 
 def test_a_wait_that_began_after_as_of_is_no_negative_age() -> None:
     monday = a_monday(POLICY)
-    later = replace(monday.waitlist[0], since=monday.as_of + timedelta(days=3))
+    later = structs.replace(monday.waitlist[0], since=monday.as_of + timedelta(days=3))
     assert re.search(r"A-0004 .* 0 days$", table(replace(monday, waitlist=(later,))), re.MULTILINE)
