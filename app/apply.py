@@ -11,6 +11,7 @@ the plan is kept.
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
+from functools import partial
 from typing import Any
 from typing import cast as as_type
 from uuid import UUID
@@ -48,7 +49,7 @@ from sqlalchemy.schema import CreateTable
 
 from app.errors import StalePlan
 from app.figures import counted
-from app.messages import named_in, select_digests, summary
+from app.messages import select_digests, summary
 from app.plan import Decision, OwnerChange, Plan, Waiting
 from app.policy.model import Policy
 from app.reasons import reason
@@ -323,5 +324,4 @@ def _tell(connection: Connection, plan: Plan, policy: Policy, run_id: UUID) -> N
     digests = select_digests(planned, policy, run_id, plan.as_of)
     connection.execute(insert(outbox).from_select([column.name for column in digests.selected_columns], digests))
     if plan.changes:
-        names = read_names(connection, *named_in(plan, policy))
-        connection.execute(insert(outbox), [summary(plan, policy, run_id, names)])
+        connection.execute(insert(outbox), [summary(plan, policy, run_id, partial(read_names, connection))])

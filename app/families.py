@@ -5,18 +5,22 @@ So is what hangs below a parent that is not known. Accounts whose parents lead i
 as those do that are deeper than any company is nested.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import FromClause, Integer, Select, literal, select
+from sqlalchemy import ARRAY, FromClause, Integer, Select, func, literal, select
 
-from app.tables import accounts, coverage
+from app.tables import Id, accounts, coverage
 
 DEEPEST = 50
 
 
-def select_members() -> Select[Any]:
-    """The active accounts that have a family, with its root and their present owner."""
-    kin = select_kin(accounts).subquery("kin")
+def select_members(relatives_of: Sequence[str] | None = None) -> Select[Any]:
+    """The active accounts that have a family, with its root and their present owner.
+
+    With `relatives_of` only the families that these accounts belong to.
+    """
+    kin = select_kin(accounts, relatives_of).subquery("kin")
     owned = select(coverage.c.account_id, coverage.c.owner_id).where(coverage.c.owner_id.is_not(None)).subquery("owned")
     return (
         select(kin.c.account_id, kin.c.family, owned.c.owner_id)
@@ -25,10 +29,11 @@ def select_members() -> Select[Any]:
     )
 
 
-def select_kin(of: FromClause) -> Select[Any]:
+def select_kin(of: FromClause, relatives_of: Sequence[str] | None = None) -> Select[Any]:
     """Everybody in `of` (the columns of `accounts`) who has a family, active or not, with its root.
 
-    Only trees are walked, from their roots down: each account has one parent, so that no walk comes back.
+    Only trees are walked, from their roots down: each account has one parent, so that no walk comes back. With
+    `relatives_of` only those trees that these accounts are in.
     """
     links = _select_links(of).cte("links")
     above = links.alias("above")
@@ -39,12 +44,21 @@ def select_kin(of: FromClause) -> Select[Any]:
         links.c.parent_active.label("active"),
         literal(0, Integer).label("depth"),
     ).where(~has_parent)
+    if relatives_of is not None:
+        roots = roots.where(links.c.parent_id.in_(select(_upward(links, relatives_of).c.account_id)))
     member = roots.distinct().cte("member", recursive=True)
     below = select(links.c.account_id, member.c.family, links.c.active, member.c.depth + 1).join(
         member, member.c.account_id == links.c.parent_id
     )
     member = member.union_all(below.where(member.c.depth < DEEPEST))
     return select(member.c.account_id, member.c.family, member.c.active)
+
+
+def _upward(links: FromClause, account_ids: Sequence[str]) -> FromClause:
+    """These accounts and all above them; who is in a circle is met once."""
+    asked = select(func.unnest(literal(list(account_ids), ARRAY(Id))).label("account_id"))
+    upward = asked.cte("upward", recursive=True)
+    return upward.union(select(links.c.parent_id).join(upward, upward.c.account_id == links.c.account_id))
 
 
 def _select_links(of: FromClause) -> Select[Any]:

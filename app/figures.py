@@ -12,10 +12,14 @@ UNKNOWN = "unknown"
 
 _SYMBOLS: Mapping[str, str] = {"USD": "$", "EUR": "€", "GBP": "£", "JPY": "¥", "INR": "₹"}
 _LONGEST_TEXT = 80
+_UNITS = tuple(Decimal(1).scaleb(-decimals) for decimals in range(5))
+"""The last place of a number with so many decimals."""
 
 
 def printable(text: str) -> str:
     """`text` on one line and safe to print: control, escape and direction characters become spaces or `?`."""
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() else " " if c.isspace() else "?" for c in text)
 
 
@@ -29,14 +33,14 @@ def sentence(clause: str) -> str:
 
 def number(value: Decimal | int, decimals: int = 4) -> str:
     """`value` with thousands separators and at most `decimals` decimals, none of them a trailing zero."""
-    rounded = Decimal(value).quantize(Decimal(1).scaleb(-decimals), ROUND_HALF_UP) + 0  # + 0 turns -0 into 0
+    rounded = Decimal(value).quantize(_UNITS[decimals], ROUND_HALF_UP) + 0  # + 0 turns -0 into 0
     text = f"{rounded:,f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def money(value: Decimal | int, currency: str) -> str:
     """An amount to the cent, the cents left out where there are none: $45,000, -$12.50, CHF 900."""
-    cents = Decimal(value).quantize(Decimal("0.01"), ROUND_HALF_UP)
+    cents = Decimal(value).quantize(_UNITS[2], ROUND_HALF_UP)
     digits = f"{abs(cents):,f}"
     return _with_currency(digits.removesuffix(".00"), currency, negative=cents < 0)
 

@@ -3,7 +3,8 @@
 Each step is a module; what of them is read by which connection, and when, is here.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -21,9 +22,9 @@ from app.feeds import Feed, read_feeds
 from app.guards import Findings, judge
 from app.owners import assign
 from app.pins import read_lapsed
-from app.plan import Plan
+from app.plan import Decision, Plan
 from app.policy.model import Policy
-from app.readers import gather, meanwhile
+from app.readers import sharing_out
 from app.rebalance import Balance, read_movable
 from app.roster import claims, read_families, read_roster, roster_of, unserved
 from app.tracing import span
@@ -54,19 +55,22 @@ def make_plan(connection: Connection, policy: Policy, as_of: datetime, beside: S
     check_columns(connection)
     ask = Question(policy, as_of, LIVE)
     spans = read_spans(connection, len(connections)) if beside else (EVERYBODY,)
-    tallies, parts = tally_in_parts(ask, spans), in_parts(connection, policy, as_of, spans)
-    with span("decide"):
-        *found, members, unsettled = gather(
-            connections, [*tallies, *parts, read_families, partial(read_unsettled, policy=policy, as_of=as_of)]
-        )
-    tally, decided = Tally(tuple(chain(*found[: len(tallies)]))), found[len(tallies) :]
-    with span("assign"), meanwhile(connections, partial(_read_inputs, ask)) as inputs:
-        decisions = tuple(chain.from_iterable(decided))
-        roster = roster_of(connection, policy, as_of, tally=tally, members=members, unsettled=unsettled)
-        claimed = completed(connection, policy, as_of, claims(decisions, roster))
-        pooled = frozenset(band.name for band in policy.bands if band.pooled)
-        owners = assign(pooled, roster.csms, claimed, as_of)
-        measured, feeds = inputs()
+    pooled = frozenset(band.name for band in policy.bands if band.pooled)
+    with sharing_out(connections) as share_out:
+        tallies = list(map(share_out, tally_in_parts(ask, spans)))
+        parts = list(map(share_out, in_parts(connection, policy, as_of, spans)))
+        due = share_out(partial(read_unsettled, policy=policy, as_of=as_of))
+        inputs = share_out(partial(_read_inputs, ask), later=True)
+        with span("decide"):
+            tally = Tally(tuple(chain.from_iterable(rows() for rows in tallies)))
+            decisions = tuple(chain.from_iterable(part() for part in parts))
+            unsettled = due()
+        with span("assign"):
+            members = read_families(connection, [*_served(decisions, pooled), *(row[0] for row in unsettled)])
+            roster = roster_of(connection, policy, as_of, tally=tally, members=members, unsettled=unsettled)
+            claimed = completed(connection, policy, as_of, claims(decisions, roster))
+            owners = assign(pooled, roster.csms, claimed, as_of)
+            measured, feeds = inputs()
     plan = Plan(
         as_of=as_of,
         policy_name=policy.name,
@@ -81,6 +85,13 @@ def make_plan(connection: Connection, policy: Policy, as_of: datetime, beside: S
         lapsed_pins=read_lapsed(connection, as_of),
     )
     return _guarded(connection, policy, plan, feeds)
+
+
+def _served(decisions: Iterable[Decision], pooled: AbstractSet[str]) -> Iterator[str]:
+    """The accounts that move into a band where somebody serves them."""
+    for decision in decisions:
+        if decision.outcome == "move" and decision.to_band is not None and decision.to_band not in pooled:
+            yield decision.account_id
 
 
 def _set_up(connection: Connection, settings: Mapping[str, str]) -> None:

@@ -5,11 +5,12 @@ in parts, by whichever connection is free. The connections beside the first shar
 none is to be had (a server with no connection left), the first one does all the work.
 """
 
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from contextvars import copy_context
+from dataclasses import dataclass
+from functools import partial
 from threading import Condition
 from typing import Any, cast
 
@@ -54,64 +55,118 @@ def _sharing(engine: Engine, snapshot: str) -> Iterator[Connection]:
         yield alike
 
 
-def gather(connections: Sequence[Connection], tasks: Sequence[Task]) -> list[Any]:
-    """What each task returns, in their order; they are begun in this order too, by whichever connection is free.
+@contextmanager
+def sharing_out(connections: Sequence[Connection]) -> Iterator["ShareOut"]:
+    """Hands tasks to whichever connection is free, in the order they come.
 
-    The first error is raised when no task is at work any more: it cancels those that are, and leaves the others.
+    The first error, of a task or in the `with` block, is raised when nobody is at work any more: it cancels those that
+    are. What nobody called for may be left undone.
     """
-    left = deque(enumerate(tasks))
-    found: dict[int, Any] = {}
-    errors: list[BaseException] = []
-    at_work, changed = set(connections), Condition()
-
-    def work(connection: Connection) -> None:
-        try:
-            while left:
-                try:
-                    place, task = left.popleft()
-                except IndexError:  # another connection was quicker
-                    break
-                found[place] = task(connection)
-        except BaseException as error:  # noqa: BLE001 - it is raised below, in the thread of the run
-            errors.append(error)
-            left.clear()
-        with changed:
-            at_work.discard(connection)
-            changed.notify_all()
-            while errors and at_work:
-                for other in at_work:
-                    _cancel(other)
-                changed.wait(_CANCEL_AGAIN_S)  # for a statement that was only about to begin is not canceled
-
     first, *others = connections
+    share_out = ShareOut(first)
     with ThreadPoolExecutor(max(len(others), 1), thread_name_prefix="reader") as pool:
         for other in others:
-            pool.submit(copy_context().run, work, other)
-        work(first)
-    if errors:
-        raise errors[0]
-    return [found[place] for place in range(len(tasks))]
-
-
-@contextmanager
-def meanwhile(connections: Sequence[Connection], task: Task) -> Iterator[Callable[[], Any]]:
-    """What the task returns, to be called for when it is needed; another connection than the first works on it.
-
-    With one connection alone it is done when it is called for.
-    """
-    first, *others = connections
-    if not others:
-        yield lambda: task(first)
-        return
-    with ThreadPoolExecutor(1, thread_name_prefix="reader") as pool:
-        working = pool.submit(copy_context().run, task, others[0])
+            pool.submit(copy_context().run, share_out.serve, other)
         try:
-            yield working.result
-        except BaseException:
-            while not working.done():
-                _cancel(others[0])
-                wait([working], _CANCEL_AGAIN_S)
+            yield share_out
+        except BaseException as error:
+            share_out.fail(error)
             raise
+        finally:
+            share_out.close()
+    if share_out.error is not None:
+        raise share_out.error
+
+
+@dataclass(eq=False, slots=True)
+class _Job:
+    """A task, and what it returned."""
+
+    task: Task
+    later: bool
+    result: Any = None
+    done: bool = False
+
+
+class ShareOut:
+    """The tasks that wait, and who is at work. All that changes is changed, and waited for, under one condition."""
+
+    def __init__(self, first: Connection) -> None:
+        self.error: BaseException | None = None
+        self._first = first
+        self._waiting: list[_Job] = []
+        self._at_work: set[Connection] = set()
+        self._closed = False
+        self._changed = Condition()
+
+    def __call__(self, task: Task, *, later: bool = False) -> Callable[[], Any]:
+        """What the task returns, to be called for by the thread of the first connection, when it is needed.
+
+        Until it is there, that connection does what waits too. A task for `later` is begun when no other waits, and by
+        the first connection only when it is called for.
+        """
+        job = _Job(task, later)
+        with self._changed:
+            self._waiting.append(job)
+            self._changed.notify_all()
+        return partial(self._result, job)
+
+    def serve(self, connection: Connection) -> None:
+        """Does what waits, until all is done or there was an error."""
+        while job := self._next():
+            self._do(connection, job)
+
+    def fail(self, error: BaseException) -> None:
+        """The first error ends everything; when this returns, nobody but the caller is at work."""
+        with self._changed:
+            self.error = self.error or error
+            self._changed.notify_all()
+            while self._at_work:
+                for other in self._at_work:
+                    _cancel(other)
+                self._changed.wait(_CANCEL_AGAIN_S)  # for a statement that was only about to begin is not canceled
+
+    def close(self) -> None:
+        """Nothing more will come."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def _result(self, job: _Job) -> Any:
+        while before := self._next(wanted=job):
+            self._do(self._first, before)
+        if self.error is not None:
+            raise self.error
+        return job.result
+
+    def _next(self, wanted: _Job | None = None) -> _Job | None:
+        """The job to do next, as soon as there is one; None when there was an error or what is wanted is done."""
+        with self._changed:
+            while self.error is None and not (wanted.done if wanted else self._closed and not self._waiting):
+                at_once = (job for job in self._waiting if not job.later)
+                put_off = (job for job in self._waiting if wanted in (job, None))
+                if job := next(at_once, None) or next(put_off, None):
+                    self._waiting.remove(job)
+                    return job
+                self._changed.wait()
+        return None
+
+    def _do(self, connection: Connection, job: _Job) -> None:
+        with self._changed:
+            self._at_work.add(connection)
+        try:
+            job.result = job.task(connection)
+            job.done = True
+        except BaseException as error:  # noqa: BLE001 - it is raised in the thread of the run
+            self._leave(connection)
+            self.fail(error)
+        else:
+            self._leave(connection)
+
+    def _leave(self, connection: Connection) -> None:
+        with self._changed:
+            self._at_work.discard(connection)
+            self._changed.notify_all()
 
 
 def _cancel(connection: Connection) -> None:

@@ -6,7 +6,7 @@ owner is `unsettled`. What else there is to know of an account in question is in
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -92,12 +92,17 @@ def claims(decisions: Iterable[Decision], roster: Roster) -> Iterator[Claim]:
     yield from (claim for account_id, claim in roster.unsettled.items() if account_id not in moved)
 
 
-def read_families(connection: Connection) -> tuple[Families, Mapping[str, Mapping[str, int]]]:
-    """The families, and how many accounts of each family everybody owns, by CSM id."""
+def read_families(
+    connection: Connection, relatives_of: Sequence[str] | None = None
+) -> tuple[Families, Mapping[str, Mapping[str, int]]]:
+    """The families, and how many accounts of each family everybody owns, by CSM id.
+
+    With `relatives_of` only the families that these accounts belong to.
+    """
     families: dict[str, str] = {}
     held: dict[str, Counter[str]] = {}
     names: dict[str, str] = {}  # one string for the many accounts that share it
-    for account_id, family, owner_id in stream_rows(connection, select_members()):
+    for account_id, family, owner_id in stream_rows(connection, select_members(relatives_of)):
         families[account_id] = names.setdefault(family, family)
         if owner_id is not None:
             held.setdefault(owner_id, Counter())[families[account_id]] += 1

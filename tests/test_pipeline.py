@@ -639,13 +639,13 @@ def _strike_in(monkeypatch: pytest.MonkeyPatch, engine: Engine, module: str) -> 
             )
 
     if module == "decide":
-        real_gather = readers.gather
+        real_sharing_out = readers.sharing_out
 
-        def dying_gather(connections: Any, tasks: Any) -> Any:
+        def dying_sharing_out(connections: Any) -> Any:
             strike(connections[0])
-            return real_gather(connections, tasks)
+            return real_sharing_out(connections)
 
-        monkeypatch.setattr(planning, "gather", dying_gather)
+        monkeypatch.setattr(planning, "sharing_out", dying_sharing_out)
     elif module == "copy":
         real_rows = apply_module.planned_rows
         connections: list[Any] = []
@@ -677,14 +677,14 @@ def test_a_run_whose_second_reader_is_killed_leaves_nothing_but_its_row(
     with company.begin() as connection:
         connection.execute(update(accounts).where(accounts.c.account_id == "B1").values(arr=50))
     before = contents(company, *EFFECT)
-    real_gather = readers.gather
+    real_sharing_out = readers.sharing_out
 
-    def dying_gather(connections: Any, tasks: Any) -> Any:
+    def dying_sharing_out(connections: Any) -> Any:
         first, second = connections
         assert first.execute(select(func.pg_terminate_backend(_backend(second), 5000))).scalar_one()
-        return real_gather(connections[::-1], tasks)  # so that it is sure to be given a task
+        return real_sharing_out(connections[::-1])  # so that it is sure to be given a task
 
-    monkeypatch.setattr(planning, "gather", dying_gather)
+    monkeypatch.setattr(planning, "sharing_out", dying_sharing_out)
     with pytest.raises(DBAPIError):
         run(company, policy(), weeks=1)
     assert contents(company, *EFFECT) == before

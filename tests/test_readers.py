@@ -17,7 +17,7 @@ from app.decide.spans import Span, read_spans
 from app.demo import DEMO_AS_OF, fill
 from app.pipeline import recompute
 from app.policy.read import default_policy, read_policy
-from app.readers import beside, gather, meanwhile
+from app.readers import beside, sharing_out
 from app.tables import accounts
 
 LONG_S = 20.0
@@ -61,13 +61,46 @@ def test_where_no_other_connection_is_to_be_had_a_run_reads_alone(database: Engi
     assert alone.plan.decisions
 
 
-def test_what_tasks_return_is_in_their_order(database: Engine) -> None:
+def test_tasks_are_answered_by_whoever_is_free(database: Engine) -> None:
     def task(number: int) -> Any:
         return lambda connection: connection.execute(select(literal(number))).scalar_one()
 
     with database.connect() as first, beside(database, first) as others:
-        assert gather((first, *others), [task(number) for number in range(20)]) == list(range(20))
-        assert gather((first,), [task(1), task(2)]) == [1, 2]
+        for connections in ((first, *others), (first,)):
+            with sharing_out(connections) as share_out:
+                answers = [share_out(task(number), later=number % 3 == 0) for number in range(20)]
+                assert [answer() for answer in reversed(answers)] == list(reversed(range(20)))
+                assert [answer() for answer in answers] == list(range(20))
+
+
+def test_what_is_for_later_is_begun_last_and_by_the_others(database: Engine) -> None:
+    begun, at_work, may_end = [], Event(), Event()
+
+    def task(name: str) -> Any:
+        def noted(connection: Connection) -> None:
+            begun.append((name, connection is first))
+            if name in {"long", "later"}:
+                at_work.set()
+                assert may_end.wait(LONG_S)
+
+        return noted
+
+    with database.connect() as first, beside(database, first) as others, sharing_out((first, *others)) as share_out:
+        long = share_out(task("long"))
+        assert at_work.wait(LONG_S)
+        later, *rest = share_out(task("later"), later=True), share_out(task("a")), share_out(task("b"))
+        rest[0]()
+        assert begun == [("long", False), ("a", True)]
+        rest[1]()
+        may_end.set()
+        long(), later()
+    assert begun == [("long", False), ("a", True), ("b", True), ("later", False)]
+    with database.connect() as first, sharing_out((first,)) as share_out:
+        later, early = share_out(task("later"), later=True), share_out(task("c"))
+        early()
+        assert begun[-1] == ("c", True)
+        later()
+        assert begun[-1] == ("later", True)
 
 
 def fails(connection: Connection) -> Any:
@@ -78,20 +111,55 @@ def lasts(connection: Connection) -> Any:
     return connection.execute(text("SELECT pg_sleep(:s)"), {"s": LONG_S})
 
 
+FAILED = pytest.raises(DBAPIError, match="division by zero")
+
+
 def test_an_error_ends_what_the_others_are_at(database: Engine) -> None:
     began = monotonic()
     with database.connect() as first, beside(database, first) as others:
-        with pytest.raises(DBAPIError, match="division by zero"), meanwhile((first, *others), lasts):
+        with FAILED, sharing_out((first, *others)) as share_out:
+            share_out(lasts)
             fails(first)
         first.rollback()
     for tasks in ([fails, lasts], [lasts, fails]):
         with (
             database.connect() as first,
             beside(database, first) as others,
-            pytest.raises(DBAPIError, match="division by zero"),
+            FAILED,
+            sharing_out((first, *others)) as share_out,
         ):
-            gather((first, *others), tasks)
+            for answer in [share_out(task) for task in tasks]:
+                answer()
     assert monotonic() - began < LONG_S
+
+
+def test_an_error_that_nobody_called_for_is_raised_at_the_end(database: Engine) -> None:
+    failed = Event()
+
+    def fails_alone(connection: Connection) -> Any:
+        try:
+            fails(connection)
+        finally:
+            failed.set()
+
+    with (
+        database.connect() as first,
+        beside(database, first) as others,
+        FAILED,
+        sharing_out((first, *others)) as share_out,
+    ):
+        share_out(fails_alone)
+        assert failed.wait(LONG_S)
+    with (
+        database.connect() as first,
+        beside(database, first) as others,
+        FAILED,
+        sharing_out((first, *others)) as share_out,
+    ):
+        failed.clear()
+        share_out(fails_alone)
+        assert failed.wait(LONG_S)
+        share_out(count)()
 
 
 def test_an_error_ends_what_the_others_were_only_about_to_begin(
@@ -114,23 +182,12 @@ def test_an_error_ends_what_the_others_were_only_about_to_begin(
         with (
             database.connect() as first,
             beside(database, first) as others,
-            pytest.raises(DBAPIError, match="division by zero"),
+            FAILED,
+            sharing_out((first, *others)) as share_out,
         ):
-            gather((first, *others), tasks)
-    told.clear()
-    with database.connect() as first, beside(database, first) as others:
-        with pytest.raises(DBAPIError, match="division by zero"), meanwhile((first, *others), begins_late):
-            fails(first)
-        first.rollback()
+            for answer in [share_out(task) for task in tasks]:
+                answer()
     assert monotonic() - began < LONG_S
-
-
-def test_what_is_done_meanwhile_is_done_alone_where_there_is_nobody_else(database: Engine) -> None:
-    add_account(database, "a")
-    with database.connect() as first, meanwhile((first,), count) as counted:
-        assert counted() == 1
-    with database.connect() as first, beside(database, first) as others, meanwhile((first, *others), count) as counted:
-        assert counted() == 1
 
 
 @pytest.mark.parametrize("cuts", [["acc-0000100"], ["", "acc-0000050", "acc-0000050x", "zzz"], ["acc-0000199"]])

@@ -18,7 +18,9 @@ from app.pipeline import recompute
 from app.planning import make_plan
 from app.policy.model import Owners, Share
 from app.policy.read import default_policy
+from app.roster import read_families
 from app.tables import accounts, coverage, csm_absences, csms, owner_history
+from tests.random_expressions import seeded
 from tests.small_company import AS_OF, RESTLESS, WEEK, add_account, add_csm, add_signal, assert_sound, policy, where
 
 TODAY = AS_OF.date()
@@ -57,6 +59,38 @@ def test_a_churned_account_is_in_no_book_but_holds_its_family_together(connectio
     add_account(connection, "A", parent_id="R")
     add_account(connection, "B", parent_id="R")
     assert families(connection) == {"A": "R", "B": "R"}
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_families_of_some_accounts_are_those_of_all_as_far_as_they_are_in_them(
+    connection: Connection, seed: int
+) -> None:
+    draw = seeded(seed)
+    names = [f"A{number:02}" for number in range(40)]
+    for number, name in enumerate(names):
+        parent = draw.choice([None, None, "lost", draw.choice(names), *names[max(number - 6, 0) : number]])
+        status = draw.choices(["active", "churned"], [9, 1])[0]
+        add_account(connection, name, parent_id=parent, standalone=draw.random() < 0.1, status=status)
+    some = draw.sample(names, 25)
+    for csm_id in ("ann", "bob"):
+        add_csm(connection, csm_id)
+    connection.execute(
+        insert(coverage),
+        [
+            {"account_id": name, "band": "low", "band_since": AS_OF, "band_rule": "entry", "owner_id": owner}
+            for name, owner in zip(some, draw.choices(["ann", "bob", None], k=25), strict=True)
+        ],
+    )
+    everybody, held = read_families(connection)
+    assert len(everybody) > 10
+    for asked in ([], ["nobody"], draw.sample(names, 1), draw.sample(names, 5), draw.sample(names, 15), names):
+        theirs = {everybody[name] for name in asked if name in everybody}
+        families, owned = read_families(connection, asked)
+        assert families.items() >= {name: root for name, root in everybody.items() if root in theirs}.items()
+        assert families.items() <= everybody.items()
+        for owner_id, books in held.items():
+            mine = owned.get(owner_id, {})
+            assert {root: mine.get(root) for root in theirs} == {root: books.get(root) for root in theirs}
 
 
 # ---- Absences and intake ---------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from app.messages.message import (
     Row,
     message_id,
 )
-from app.messages.plans import blocked, named_in, summary
+from app.messages.plans import blocked, summary
 from app.messages.trouble import failed, lapsed, skipped
 
 __all__ = [
@@ -34,7 +34,6 @@ __all__ = [
     "failed",
     "lapsed",
     "message_id",
-    "named_in",
     "select_digests",
     "skipped",
     "summary",

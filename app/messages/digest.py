@@ -6,6 +6,7 @@ from uuid import UUID
 
 from sqlalchemy import (
     ARRAY,
+    Boolean,
     ColumnElement,
     FromClause,
     Select,
@@ -14,10 +15,15 @@ from sqlalchemy import (
     any_,
     case,
     cast,
+    column,
+    false,
     func,
     literal,
+    not_,
     or_,
     select,
+    true,
+    values,
 )
 from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by, distinct_on
 
@@ -35,10 +41,8 @@ def select_digests(planned: FromClause, policy: Policy, run_id: UUID, as_of: dat
     engagement, the reason of its move (missing when only the owner changes), the reason of the change of owner, and
     the CSM on the other side. Accounts are listed by id; one that has left may be known by its id alone.
     """
-    changed = _changed(planned, policy, as_of)
-    arrivals = _listed(changed, changed.c.to_owner_id, changed.c.from_owner_id, "from_owner").subquery("arrivals")
-    departures = _listed(changed, changed.c.from_owner_id, changed.c.to_owner_id, "to_owner").subquery("departures")
-    csm_id = func.coalesce(arrivals.c.csm_id, departures.c.csm_id)
+    books = _listed(_changed(planned, policy, as_of)).subquery("books")
+    csm_id = books.c.csm_id
     nobody = func.jsonb_build_array()
     payload = func.jsonb_build_object(
         "run_id", literal(str(run_id)),
@@ -47,8 +51,8 @@ def select_digests(planned: FromClause, policy: Policy, run_id: UUID, as_of: dat
         "currency", literal(policy.currency),
         "csm_id", csm_id,
         "csm_name", csms.c.name,
-        "arrivals", func.coalesce(arrivals.c.accounts, nobody),
-        "departures", func.coalesce(departures.c.accounts, nobody),
+        "arrivals", func.coalesce(books.c.arrivals, nobody),
+        "departures", func.coalesce(books.c.departures, nobody),
         type_=JSONB,
     )  # fmt: skip
     return select(
@@ -58,11 +62,7 @@ def select_digests(planned: FromClause, policy: Policy, run_id: UUID, as_of: dat
         csm_id.label("recipient"),
         payload.label("payload"),
         literal(as_of, Instant).label("created_at"),
-    ).select_from(
-        arrivals.join(departures, arrivals.c.csm_id == departures.c.csm_id, full=True).outerjoin(
-            csms, csms.c.csm_id == csm_id
-        )
-    )
+    ).select_from(books.outerjoin(csms, csms.c.csm_id == csm_id))
 
 
 def _changed(planned: FromClause, policy: Policy, as_of: datetime) -> Subquery:
@@ -104,8 +104,33 @@ def _heard_of_champions(planned: FromClause, policy: Policy, as_of: datetime) ->
     )
 
 
-def _listed(changed: Subquery, csm_id: Column, other_id: Column, other: str) -> Select[Any]:
-    """A row per CSM with the accounts that come to or leave them; `other` is who has, or had, them otherwise."""
+def _listed(changed: Subquery) -> Select[Any]:
+    """A row per CSM with the accounts that come to them, and those that leave them."""
+    sides = (
+        values(column("csm_id", Text), column("other_id", Text), column("arrives", Boolean), name="side")
+        .data(
+            [
+                (changed.c.to_owner_id, changed.c.from_owner_id, true()),
+                (changed.c.from_owner_id, changed.c.to_owner_id, false()),
+            ]
+        )
+        .lateral()
+    )
+    csm_id, arrives = sides.c.csm_id, sides.c.arrives
+    return (
+        select(
+            csm_id.label("csm_id"),
+            _accounts(changed, "from_owner", sides.c.other_id).filter(arrives).label("arrivals"),
+            _accounts(changed, "to_owner", sides.c.other_id).filter(not_(arrives)).label("departures"),
+        )
+        .select_from(changed.join(sides, true()).outerjoin(csms, csms.c.csm_id == sides.c.other_id))
+        .where(csm_id.is_not(None))
+        .group_by(csm_id)
+    )
+
+
+def _accounts(changed: Subquery, other: str, other_id: Column) -> Any:
+    """The accounts by id, as an aggregate; `other` is who had, or has, them otherwise."""
     account = func.jsonb_build_object(
         "account_id", changed.c.account_id,
         "name", changed.c.name,
@@ -122,13 +147,7 @@ def _listed(changed: Subquery, csm_id: Column, other_id: Column, other: str) -> 
         f"{other}_name", csms.c.name,
         type_=JSONB,
     )  # fmt: skip
-    by_id = aggregate_order_by(account, changed.c.account_id)
-    return (
-        select(csm_id.label("csm_id"), func.jsonb_agg(by_id).label("accounts"))
-        .select_from(changed.outerjoin(csms, csms.c.csm_id == other_id))
-        .where(csm_id.is_not(None))
-        .group_by(csm_id)
-    )
+    return func.jsonb_agg(aggregate_order_by(account, changed.c.account_id))
 
 
 def _instant(at: Column) -> Column:

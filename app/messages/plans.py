@@ -3,6 +3,7 @@
 Lists are cut to the items that matter most; `total` says how many there are, and the reports show them all.
 """
 
+from collections.abc import Callable, Collection
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -12,20 +13,23 @@ from app.plan import Decision, LapsedPin, Plan, Waiting
 from app.policy.model import Policy
 from app.reasons import reason
 from app.report.names import Names
-from app.report.summary import Head, Summary, counts, flows, summarise
+from app.report.summary import Head, Summary, counts, summarise
 from app.runs import guards_json
+
+NamesOf = Callable[[Collection[str], Collection[str]], Names]
+"""The names of these accounts and of these CSMs."""
 
 SHOWN = 20
 """So many items of each list are in a message."""
 
 
-def summary(plan: Plan, policy: Policy, run_id: UUID, names: Names | None = None) -> Row:
+def summary(plan: Plan, policy: Policy, run_id: UUID, names: NamesOf) -> Row:
     """The message of what a run did, who waits for a CSM, and which accounts a person has to decide on.
 
-    `names` are those of the accounts and CSMs in it; see `named_in`.
+    `names` is asked once for those of the accounts and of the CSMs in it.
     """
-    named = names or Names()
     made = summarise(plan, policy, SHOWN)
+    named = names(*_named_in(plan, made))
     payload = {
         **_plan(plan, policy, made),
         "waitlist": _head(made.waitlist, lambda item: _waiting(item, plan.as_of, named)),
@@ -35,18 +39,6 @@ def summary(plan: Plan, policy: Policy, run_id: UUID, names: Names | None = None
         "notes": list(plan.notes),
     }
     return row(run_id, SUMMARY, payload, plan.as_of)
-
-
-def named_in(plan: Plan, policy: Policy) -> tuple[frozenset[str], frozenset[str]]:
-    """The accounts and the CSMs that a summary names."""
-    made = summarise(plan, policy, SHOWN)
-    owned: tuple[Decision | LapsedPin, ...] = (
-        *made.reviews.shown,
-        *made.contested.shown,
-        *plan.lapsed_pins[:SHOWN],
-    )
-    account_ids = (item.account_id for item in (*owned, *made.waitlist.shown))
-    return frozenset(account_ids), frozenset(item.owner_id for item in owned if item.owner_id)
 
 
 def blocked(plan: Plan, policy: Policy, run_id: UUID, lapses_at: datetime) -> Row:
@@ -67,6 +59,17 @@ def blocked(plan: Plan, policy: Policy, run_id: UUID, lapses_at: datetime) -> Ro
     return row(run_id, BLOCKED, payload, plan.as_of)
 
 
+def _named_in(plan: Plan, made: Summary) -> tuple[frozenset[str], frozenset[str]]:
+    """The accounts and the CSMs that a summary names."""
+    owned: tuple[Decision | LapsedPin, ...] = (
+        *made.reviews.shown,
+        *made.contested.shown,
+        *plan.lapsed_pins[:SHOWN],
+    )
+    account_ids = (item.account_id for item in (*owned, *made.waitlist.shown))
+    return frozenset(account_ids), frozenset(item.owner_id for item in owned if item.owner_id)
+
+
 def _plan(plan: Plan, policy: Policy, made: Summary) -> dict[str, Any]:
     """What every message of a plan begins with."""
     return {
@@ -77,7 +80,7 @@ def _plan(plan: Plan, policy: Policy, made: Summary) -> dict[str, Any]:
         "counts": counts(plan),
         "flows": [
             {"from": flow.from_band, "to": flow.to_band, "accounts": flow.accounts, "value": float(flow.value)}
-            for flow in flows(plan, policy)
+            for flow in made.flows
         ],
         "rules": [
             {"move": group.move, "rule": group.rule, "accounts": group.moves.total, "value": float(group.value)}

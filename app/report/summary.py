@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Generic, TypeVar
 
+from msgspec import Struct
+
 from app.plan import Book, Decision, Flow, OwnerChange, Plan, Waiting
 from app.policy.model import Policy
 
@@ -19,8 +21,7 @@ MOVE_ORDER = ("leave", "enter", "pin", "graduate", "intervene", "demote", "retur
 """The order in which a report tells of moves."""
 
 
-@dataclass(frozen=True, slots=True)
-class Move:
+class Move(Struct, frozen=True):
     """A decision that moves an account, with the owner it ends up with (None is the pool)."""
 
     decision: Decision

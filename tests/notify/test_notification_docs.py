@@ -16,6 +16,7 @@ from app.demo import DEMO_AS_OF
 from app.messages import TOPICS
 from app.plan import LapsedPin
 from app.policy.read import default_policy
+from app.report.names import Names
 from app.settings import Settings
 from app.tables import accounts, outbox
 from tests.company import company_template, settled, settled_template, settled_url
@@ -48,7 +49,7 @@ def written() -> Iterator[dict[str, Any]]:
     pin = LapsedPin("A-0012", "high", None, "lee", "so", AS_OF)
     full = a_monday(POLICY)
     plan = type(full)(**{**vars(full), "lapsed_pins": (pin,)})
-    yield messages.summary(plan, POLICY, RUN)
+    yield messages.summary(plan, POLICY, RUN, lambda *_: Names())
     yield messages.blocked(plan, POLICY, RUN, AS_OF + timedelta(days=5))
     yield messages.lapsed(RUN, AS_OF.date(), "so", AS_OF)
     yield messages.skipped(RUN, AS_OF.date(), "so", AS_OF)
