@@ -3,8 +3,8 @@
 Every fact is an aggregate with a FILTER in the same GROUP BY. An event fact is read in two ways: `fresh` (signals newer
 than the account's last band change) and `all` (every signal of its window); which a policy needs, the caller says.
 
-The latest value of a kind is the second element of the greatest [microseconds, value in ten-thousandths]: one hash
-aggregate instead of a sort per fact, exact, and total, since of two values at one instant the larger wins.
+The latest value of a kind is the second element of the greatest [seconds, value]: one hash aggregate instead of a sort
+per fact, exact, and total, since of two values at one instant the larger wins.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Literal
 
-from sqlalchemy import ARRAY, BigInteger, ColumnElement, FromClause, Numeric, Select, and_, cast, func, literal, select
+from sqlalchemy import ARRAY, ColumnElement, FromClause, Numeric, Select, and_, cast, extract, func, literal, select
 from sqlalchemy.dialects.postgresql import array
 
 from app.decide.expressions import DAY_S
@@ -22,10 +22,8 @@ from app.tables import Instant
 Reading = Literal["fresh", "all"]
 Column = ColumnElement[Any]
 
-_MICROS_PER_S = 1_000_000.0
-_VALUE_SCALE = 10_000
 _VALUE_LIMIT = Decimal(10) ** 14
-"""Values of this size or more do not fit the ten-thousandths of a bigint, and are no seats, usage or money: missing."""
+"""Values beyond this size are no seats, usage or money: missing."""
 
 
 def column_of(fact: SignalFact, reading: Reading) -> str:
@@ -86,7 +84,7 @@ class Pass:
             return cast(func.floor(func.date_part("epoch", age) / literal(float(DAY_S))), Numeric)
         if fact.measure in ("latest", "value_ago"):
             newest: Column = _latest(signal).filter(and_(*window))[2]
-            return newest / literal(_VALUE_SCALE, Numeric)
+            return newest
         total: Column = getattr(func, fact.measure)(signal.value).filter(and_(*window))
         return total
 
@@ -106,6 +104,5 @@ def in_window(fact: SignalFact, signal: Any, as_of: datetime) -> list[Column]:
 
 
 def _latest(signal: Any) -> Any:
-    at: Column = cast(func.date_part("epoch", signal.occurred_at) * literal(_MICROS_PER_S), BigInteger)
-    scaled: Column = cast(signal.value * literal(_VALUE_SCALE, Numeric), BigInteger)
-    return func.max(array([at, scaled]), type_=ARRAY(BigInteger))
+    at: Column = extract("epoch", signal.occurred_at)
+    return func.max(array([at, cast(signal.value, Numeric)]), type_=ARRAY(Numeric))
