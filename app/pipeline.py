@@ -7,7 +7,9 @@ failure is written to the ledger in one of its own.
 """
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import copy_context
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
@@ -36,6 +38,7 @@ from app.tracing import span
 Status = Literal["planned", "applied", "nothing", "blocked"]
 Hook = Callable[[Connection], None]
 FailureHook = Callable[[Connection, BaseException], None]
+Report = Callable[["RunResult"], None]
 
 ANSWER_WITHIN = timedelta(hours=120)
 """How long a run that a guard stopped can be approved, unless the settings say otherwise."""
@@ -65,8 +68,12 @@ def recompute(
     kind: Kind = "manual",
     slot: date | None = None,
     answer_within: timedelta = ANSWER_WITHIN,
+    meanwhile: Report | None = None,
 ) -> RunResult:
     """The run is made, or with `dry_run` only planned; the ledger has every run that set out to apply.
+
+    `meanwhile` is called while the database carries the plan out, with the result that the run has if that succeeds;
+    the run fails if it does. A plan that is not carried out calls nobody.
 
     Raises Busy when another run is at work, SlotDone when the slot has its run, Mistake when `as_of` lies in the
     future or before the last applied run (none of them is a run, so the ledger has no row), and StalePlan when the
@@ -75,7 +82,7 @@ def recompute(
     if dry_run:
         return preview(engine, policy, as_of, make_plan)
     run = set_out(kind, as_of, slot=slot)
-    return attempt(engine, policy, run, make_plan, answer_within=answer_within)
+    return attempt(engine, policy, run, make_plan, answer_within=answer_within, meanwhile=meanwhile)
 
 
 def rebalance(
@@ -110,8 +117,9 @@ def attempt(
     admit: Hook | None = None,
     recorded: Hook | None = None,
     failed: FailureHook | None = None,
+    meanwhile: Report | None = None,
 ) -> RunResult:
-    """The run that `planner` plans is made; raises as `recompute` does.
+    """The run that `planner` plans is made; `meanwhile` and what is raised are as `recompute` says.
 
     In the run's transaction `admit` comes before anything is planned, and may refuse by raising; `recorded` comes with
     the ledger's row of a run that took effect or was stopped by a guard, and `failed` with that of one that failed. A
@@ -128,6 +136,7 @@ def attempt(
             admit=admit,
             recorded=recorded,
             failed=failed,
+            meanwhile=meanwhile,
         ).make()
 
 
@@ -168,6 +177,16 @@ def _transaction(engine: Engine, **options: Any) -> Iterator[Connection]:
             raise DBAPIError.instance("COPY", None, error, psycopg.Error, connection_invalidated=broken) from error
 
 
+@contextmanager
+def _reporting(report: Report | None, result: RunResult) -> Iterator[None]:
+    """The result is reported by a thread of its own; what went wrong with that is raised at the end."""
+    with ThreadPoolExecutor(1, thread_name_prefix="report") as pool:
+        reported = pool.submit(copy_context().run, report, result) if report is not None else None
+        yield
+        if reported is not None:
+            reported.result()
+
+
 class _Attempt:
     """One attempt to make a run, from the lock to the ledger."""
 
@@ -182,10 +201,12 @@ class _Attempt:
         admit: Hook | None,
         recorded: Hook | None,
         failed: FailureHook | None,
+        meanwhile: Report | None,
     ) -> None:
         self.engine, self.policy, self.run, self.planner = engine, policy, run, planner
         self.answer_within = answer_within
         self.admit, self.recorded, self.failed = admit, recorded, failed
+        self.meanwhile = meanwhile
         self.started = monotonic()
         self.admitted = False
         self.plan: Plan | None = None
@@ -232,7 +253,7 @@ class _Attempt:
         ended: Literal["applied", "nothing"] = "applied" if plan.changes else "nothing"
         self.status = ended
         runs.open_run(connection, self.run, plan, ended)
-        with span("apply"):
+        with span("apply"), _reporting(self.meanwhile, RunResult(plan, self.run.run_id, ended)):
             apply(connection, plan, self.policy, self.run.run_id)
         runs.close_run(connection, self.run, **self._ending())
 

@@ -434,6 +434,51 @@ def test_of_racing_runs_one_works_and_the_others_are_busy_or_find_nothing(compan
     assert_sound(company)
 
 
+# ---- The report of a run ---------------------------------------------------------------------------------------------
+
+
+def test_a_run_is_reported_while_the_database_works(company: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    with company.begin() as connection:
+        connection.execute(update(accounts).where(accounts.c.account_id == "B1").values(arr=50))
+    reported: list[pipeline.RunResult] = []
+    while_applying = threading.Event()
+
+    def waiting_apply(*arguments: Any) -> None:
+        assert while_applying.wait(20)
+        apply_module.apply(*arguments)
+
+    def report(result: pipeline.RunResult) -> None:
+        reported.append(result)
+        while_applying.set()
+
+    monkeypatch.setattr(pipeline, "apply", waiting_apply)
+    made = run(company, policy(), weeks=1, meanwhile=report)
+    assert reported == [made]
+    assert (made.status, made.plan.changes) == ("applied", True)
+    run(company, policy(), weeks=2, dry_run=True, meanwhile=report)
+    with company.begin() as connection:
+        connection.execute(update(accounts).where(accounts.c.account_id == "B2").values(arr=50))
+    assert run(company, policy(GUARDED.format(at_least=0)), weeks=2, meanwhile=report).status == "blocked"
+    assert reported == [made]
+
+
+def test_a_run_whose_report_cannot_be_written_changes_nothing(company: Engine) -> None:
+    with company.begin() as connection:
+        connection.execute(update(accounts).where(accounts.c.account_id == "B1").values(arr=50))
+    before = contents(company, *EFFECT)
+
+    def report(_: pipeline.RunResult) -> None:
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        run(company, policy(), weeks=1, meanwhile=report)
+    assert contents(company, *EFFECT) == before
+    with company.connect() as connection:
+        statuses = connection.execute(select(ledger.c.status).order_by(ledger.c.run_id)).scalars().all()
+    assert statuses == ["applied", "failed"]
+    assert_sound(company)
+
+
 # ---- Stopped by a guard ----------------------------------------------------------------------------------------------
 
 

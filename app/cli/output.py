@@ -20,12 +20,17 @@ def open_output(path: Path | None) -> Iterator[IO[str]]:
     if path is None:
         with _stdout() as out:
             yield out
-    elif path.exists() and not path.is_file() and not path.is_dir():  # a pipe or a device has no halves
-        with _opened(path, "w", path) as out:
-            yield out
-    else:
+    elif is_kept_back(path):
         with _replaced(path) as out:
             yield out
+    else:
+        with _opened(path, "w", path) as out:
+            yield out
+
+
+def is_kept_back(path: Path | None) -> bool:
+    """Whether nobody sees what is written before its end: stdout, a pipe and a device show every part at once."""
+    return path is not None and (path.is_file() or path.is_dir() or not path.exists())
 
 
 @contextmanager

@@ -2,17 +2,18 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import KW_ONLY, dataclass
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from types import ModuleType
-from typing import Annotated
+from typing import IO, Annotated
 
 import typer
 from sqlalchemy import Engine
 
 from app import metrics, pipeline, tracing
 from app.cli.options import Format, Output, OutputFormat, PolicyFile, Verbose, read_instant
-from app.cli.output import open_output
+from app.cli.output import is_kept_back, open_output
 from app.cli.plans import stopped, stopped_and_how_to_go_on, write_plan_table
 from app.cli.slot import LastRead, read_slot, recompute_slot, require_slot
 from app.database import open_engine, scratch_engine
@@ -80,26 +81,58 @@ def recompute(
         _engine(settings, demo=demo) as engine,
         nullcontext() if demo or dry_run else metrics.published(engine, settings, now),
     ):
+        report = _Report(out, form, read, engine, demo=demo, limit=None if everything else limit)
         if slot is None or dry_run:
-            answer_within = timedelta(hours=settings.worker.answer_within_hours)
-            result = pipeline.recompute(engine, read.policy, instant, dry_run=dry_run, answer_within=answer_within)
+            result = pipeline.recompute(
+                engine,
+                read.policy,
+                instant,
+                dry_run=dry_run,
+                answer_within=timedelta(hours=settings.worker.answer_within_hours),
+                meanwhile=report if report.needs_no_database and is_kept_back(output) else None,
+            )
             if not demo and not dry_run:
                 end_untold(engine, settings, datetime.now(UTC))
         else:
             result = recompute_slot(engine, settings, read, day, now)
-        chosen = read.policy
-        match form:
-            case Format.TABLE:
-                title = ("Dry run" if result.run_id is None else f"Run {result.run_id}") + _OF_DEMO * demo
-                shown = None if everything else limit
-                ending = _ending(result)
-                write_plan_table(out, engine, chosen, result.plan, title=title, ending=ending, limit=shown)
-            case Format.JSON:
-                write_json(out, chosen, result.plan, run_id=result.run_id, status=result.status)
-            case Format.CSV:
-                write_csv(out, chosen, result.plan)
+        report(result)
     if result.status == "blocked":
         raise Guarded(stopped_and_how_to_go_on(result.plan, result.run_id))
+
+
+@dataclass
+class _Report:
+    """The report of a run, written when it is first asked for."""
+
+    out: IO[str]
+    form: Format
+    read: LastRead
+    engine: Engine
+    _: KW_ONLY
+    demo: bool
+    limit: int | None
+    written: bool = False
+
+    @property
+    def needs_no_database(self) -> bool:
+        """Whether it is made of the plan alone; the table shows names too."""
+        return self.form is not Format.TABLE
+
+    def __call__(self, result: RunResult) -> None:
+        """The report is written, unless it is already."""
+        if self.written:
+            return
+        policy, plan = self.read.policy, result.plan
+        match self.form:
+            case Format.TABLE:
+                title = ("Dry run" if result.run_id is None else f"Run {result.run_id}") + _OF_DEMO * self.demo
+                ending = _ending(result)
+                write_plan_table(self.out, self.engine, policy, plan, title=title, ending=ending, limit=self.limit)
+            case Format.JSON:
+                write_json(self.out, policy, plan, run_id=result.run_id, status=result.status)
+            case Format.CSV:
+                write_csv(self.out, policy, plan)
+        self.written = True
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 from sqlalchemy import URL, Engine, text
+from sqlalchemy.exc import IntegrityError
 
 from app.demo import DEMO_AS_OF
 from app.runs import LOCK_KEY
@@ -179,6 +180,32 @@ def test_a_run_that_fails_leaves_the_file_as_it_was(bandshift: Run, company: Eng
         assert bandshift("recompute", "--output", str(report)).code == 4
     assert report.read_text() == "last week's"
     assert list(tmp_path.iterdir()) == [report]
+
+
+@pytest.mark.parametrize("form", ["json", "csv"])
+def test_a_run_that_applies_writes_the_file_that_its_dry_run_promised(
+    bandshift: Run, company: Engine, tmp_path: Path, form: str
+) -> None:
+    def without_the_run(report: str) -> list[str]:
+        return [line for line in report.splitlines() if not line.startswith(('  "run_id":', '  "status":'))]
+
+    promised = bandshift("recompute", "--dry-run", "--as-of", AS_OF, "--format", form).out
+    report = tmp_path / "report"
+    ended = bandshift("recompute", "--as-of", AS_OF, "--format", form, "--output", str(report))
+    assert (ended.code, ended.out) == (0, "")
+    with report.open(encoding="utf-8", newline="") as file:
+        assert without_the_run(file.read()) == without_the_run(promised)
+    if form == "json":
+        assert json.loads(report.read_text())["status"] == "applied"
+
+
+def test_a_run_that_fails_while_it_is_applied_leaves_no_file(bandshift: Run, company: Engine, tmp_path: Path) -> None:
+    with company.begin() as connection:
+        connection.execute(text("ALTER TABLE band_history ADD CONSTRAINT never CHECK (changed_at IS NULL) NOT VALID"))
+    report = tmp_path / "report.json"
+    with pytest.raises(IntegrityError):
+        bandshift("recompute", "--as-of", AS_OF, "--format", "json", "--output", str(report))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_link_to_a_file_stays_a_link(bandshift: Run, company: Engine, tmp_path: Path) -> None:
