@@ -7,6 +7,7 @@ up.
 """
 
 import fcntl
+import gc
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
@@ -37,11 +38,15 @@ MEMORY_BYTES = 4 * 2**30
 
 LEAST_WORKERS, MOST_WORKERS = 3, 8
 
+CYCLES_AFTER = 50_000, 20, 50
+"""How much is made before it is searched for cycles: a statement is of thousands of objects, which go by themselves."""
+
 _session = pytest.StashKey[dict[str, str]]()
 _at_the_end = pytest.StashKey[ExitStack]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    gc.set_threshold(*CYCLES_AFTER)
     if hasattr(config, "workerinput"):
         config.stash[_session] = config.workerinput["bandshift"]
         return
@@ -73,6 +78,12 @@ def pytest_xdist_auto_num_workers() -> int:
     soon more databases, and processes of their tests, than the memory of a usual machine has room for.
     """
     return min(max((os.cpu_count() or 1) + 1, LEAST_WORKERS), MOST_WORKERS)
+
+
+def pytest_collection_finish() -> None:
+    """What is there before the first test stays to the end, and is not looked through again and again meanwhile."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(trylast=True)
