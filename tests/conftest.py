@@ -143,9 +143,9 @@ def _run_container() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def statements() -> Iterator[None]:
+def statements(request: pytest.FixtureRequest) -> Iterator[None]:
     """Statements that are asked for often are not written each time."""
-    with kept_statements():
+    with kept_statements(shared_folder(request.config) / "statements"):
         yield
 
 

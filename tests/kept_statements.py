@@ -4,20 +4,23 @@ To write the statement of a policy takes several times as long as to run it on a
 decides thousands of times by a few dozen policies. The text does not depend on the instant of the run; some of its
 parameters do. That is not taken for granted: before a policy's statement is kept, it is written for three instants
 beside. Only if the texts are the same, and every parameter is either the same or moves with the instant (or with the
-local date), is it kept; for anything else it is written each time, as the program does.
+local date), is it kept; for anything else it is written each time, as the program does. What one process has found to
+be so, the others of the session need not find out again.
 
 `TEST_KEEP_STATEMENTS=0` has all of them written each time; CI does so in one of its runs.
 """
 
-import copy
 import os
+import pickle
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from hashlib import sha256
+from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 import pytest
@@ -55,30 +58,39 @@ class Asked:
 class Kept:
     """A statement that was written for one instant, and how its parameters follow another."""
 
-    compiled: Compiled
-    asked: Asked
+    text: str
+    parameters: Mapping[str, Any]
+    asked_at: datetime
+    local: date
     moving: frozenset[str]
 
-    def at(self, as_of: datetime) -> Compiled:
+    def at(self, asked: Asked) -> Compiled:
         """The statement with the parameters of this instant."""
-        other = copy.copy(self.compiled)
-        other.__class__ = _with_parameters(type(self.compiled))
-        other.parameters = _moved(self, as_of)  # type: ignore[attr-defined]
-        return other
+        given = Given.__new__(Given)
+        given.text, given.parameters = self.text, self.moved(asked, asked.as_of)
+        return given
+
+    def moved(self, asked: Asked, as_of: datetime) -> Mapping[str, Any]:
+        """The parameters at another instant."""
+        instants, dates = as_of - self.asked_at, asked.local(as_of) - self.local
+        return {
+            name: value if name not in self.moving else value + (instants if isinstance(value, datetime) else dates)
+            for name, value in self.parameters.items()
+        }
 
 
-def _with_parameters(kind: type[Compiled]) -> type[Compiled]:
-    """The same kind of statement, whose parameters are those that it was given."""
-    return type("Given", (kind,), {"params": property(lambda self: self.parameters)})
+class Given(Compiled):
+    """A statement as it is streamed: the text and the parameters that it was given."""
 
+    text: str
+    parameters: Mapping[str, Any]
 
-def _moved(kept: Kept, as_of: datetime) -> Mapping[str, Any]:
-    """The parameters at another instant."""
-    instants, dates = as_of - kept.asked.as_of, kept.asked.local(as_of) - kept.asked.local(kept.asked.as_of)
-    return {
-        name: value if name not in kept.moving else value + (instants if isinstance(value, datetime) else dates)
-        for name, value in kept.compiled.params.items()
-    }
+    def __str__(self) -> str:
+        return self.text
+
+    @property
+    def params(self) -> Any:
+        return self.parameters
 
 
 class _Same:
@@ -97,13 +109,32 @@ class _Same:
 @lru_cache(64)
 def _fingerprint_of(policy: _Same) -> bytes:
     """Of everything that is in the policy."""
-    return sha256(repr(policy.one).encode()).digest()
+    return sha256(_told(policy.one).encode()).digest()
+
+
+def _told(value: Any) -> str:
+    """As its repr, but the same in every process: sets have an order."""
+    if is_dataclass(value):
+        return type(value).__name__ + _told([getattr(value, field.name) for field in fields(value)])
+    if isinstance(value, Mapping):
+        return f"{{{_told(list(value.items()))}}}"
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(map(_told, value))}]"
+    if isinstance(value, (set, frozenset)):
+        return f"set({sorted(map(_told, value))})"
+    return repr(value)
+
+
+def fingerprint_of(policy: Policy) -> bytes:
+    """By which a policy is known again."""
+    return _fingerprint_of(_Same(policy))
 
 
 class Keeper:
-    """Keeps statements for as long as the session."""
+    """Keeps statements for as long as the session; in a folder, where it has one, for whoever else has it too."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = folder
         self.times: Counter[bytes] = Counter()
         self.kept: dict[bytes, Kept | None] = {}
 
@@ -113,12 +144,16 @@ class Keeper:
             return _compile(connection, asked)
         if asked.sources is not LIVE or asked.as_of.tzinfo is not UTC:
             return asked.written(connection)
-        name = _fingerprint_of(_Same(asked.policy))
-        self.times[name] += 1
-        if self.times[name] == OFTEN:
-            self.kept[name] = self.keep(connection, asked)
+        name = fingerprint_of(asked.policy)
+        if name not in self.kept:
+            self.times[name] += 1
+            if found := self.found(name):
+                self.kept[name] = found
+            elif self.times[name] == OFTEN:
+                self.kept[name] = self.keep(connection, asked)
+                self.share(name)
         kept = self.kept.get(name)
-        return asked.written(connection) if kept is None else kept.at(asked.as_of)
+        return asked.written(connection) if kept is None else kept.at(asked)
 
     def keep(self, connection: Connection, asked: Asked) -> Kept | None:
         """The statement, if it can be kept."""
@@ -130,11 +165,25 @@ class Keeper:
             name for name, value in compiled.params.items() if all(_same(other.params[name], value) for other in beside)
         }
         moving = {name for name in compiled.params.keys() - same if isinstance(compiled.params[name], date)}
-        kept = Kept(compiled, asked, frozenset(moving))
+        kept = Kept(str(compiled), compiled.params, asked.as_of, asked.local(asked.as_of), frozenset(moving))
         moves = all(
-            _same(_moved(kept, asked.as_of + span), one.params) for span, one in zip(BESIDE, beside, strict=True)
+            _same(kept.moved(asked, asked.as_of + span), one.params) for span, one in zip(BESIDE, beside, strict=True)
         )
         return kept if moves else None
+
+    def share(self, name: bytes) -> None:
+        """Whoever has the same folder finds the statement there, if it could be kept."""
+        if self.folder is not None and (kept := self.kept[name]):
+            with NamedTemporaryFile(dir=self.folder, delete=False) as file:
+                file.write(pickle.dumps(kept))
+            Path(file.name).rename(self.folder / name.hex())
+
+    def found(self, name: bytes) -> Kept | None:
+        """The statement that somebody with the same folder has kept."""
+        if self.folder is None or not (path := self.folder / name.hex()).exists():
+            return None
+        kept: Kept = pickle.loads(path.read_bytes())  # noqa: S301 - it is of this session
+        return kept
 
 
 def _same(one: Any, other: Any) -> bool:
@@ -143,12 +192,13 @@ def _same(one: Any, other: Any) -> bool:
 
 
 @contextmanager
-def kept_statements() -> Iterator[None]:
-    """Statements that are asked for often are not written each time."""
+def kept_statements(folder: Path) -> Iterator[None]:
+    """Statements that are asked for often are not written each time, by nobody who has this folder."""
     if os.environ.get("TEST_KEEP_STATEMENTS") == "0":
         yield
         return
-    keeper = Keeper()
+    folder.mkdir(exist_ok=True)
+    keeper = Keeper(folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(decide, "decision_statement", lambda policy, as_of, sources=LIVE: Asked(policy, as_of, sources))
         for module in (decide, stream):

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -11,7 +12,7 @@ from app.decide import LIVE
 from app.decide.spans import Span, within
 from app.policy.model import Policy
 from app.policy.read import default_policy
-from tests.kept_statements import OFTEN, Asked, Keeper
+from tests.kept_statements import OFTEN, Asked, Given, Keeper, fingerprint_of
 from tests.random_expressions import seeded
 from tests.random_policies import random_policy
 from tests.small_company import TOGETHER, policy
@@ -24,10 +25,11 @@ AUCKLAND = replace(default_policy().calendar, time_zone=ZoneInfo("Pacific/Auckla
 
 
 def keeper(connection: Connection, chosen: Policy) -> Keeper:
-    """One that was asked for the policy's statement often enough to keep it, if it can be kept."""
+    """One that has just kept the policy's statement, if it can be kept: it is asked for as often as that."""
     found = Keeper()
-    for _ in range(OFTEN):
-        found.compiled(connection, Asked(chosen, AS_OF, LIVE))
+    found.times.update([fingerprint_of(chosen)] * (OFTEN - 1))
+    found.compiled(connection, Asked(chosen, AS_OF, LIVE))
+    assert len(found.kept) == 1
     return found
 
 
@@ -65,6 +67,17 @@ def test_what_moves_otherwise_is_written_each_time(connection: Connection) -> No
     known = keeper(connection, chosen)
     assert list(known.kept.values()) == [None]
     same(connection, known, Asked(chosen, INSTANTS[0], LIVE))
+
+
+def test_what_somebody_else_has_kept_is_not_written_again(connection: Connection, tmp_path: Path) -> None:
+    chosen, others = policy(), Keeper(tmp_path)
+    for _ in range(OFTEN - 1):
+        assert not isinstance(others.compiled(connection, Asked(chosen, AS_OF, LIVE)), Given)
+    assert isinstance(others.compiled(connection, Asked(chosen, AS_OF, LIVE)), Given)
+    for instant in INSTANTS[1:3]:
+        known = Keeper(tmp_path)
+        assert isinstance(known.compiled(connection, Asked(chosen, instant, LIVE)), Given)
+        same(connection, known, Asked(chosen, instant, LIVE))
 
 
 def test_what_is_asked_of_other_rows_or_in_another_zone_is_written_each_time(connection: Connection) -> None:
