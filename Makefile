@@ -5,6 +5,8 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 BIN := .venv/bin
 READY := .venv/.ready
+# What is compiled is kept even where it is not as a rule: three workers and hundreds of processes would do it again.
+PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -q
 # The sample company is made for one fixed instant, so that it shows the same wherever and whenever it is made.
 DEMO := env -u DATABASE_URL BANDSHIFT_HOME=.bandshift/demo $(BIN)/bandshift
 DEMO_AS_OF := 2026-11-16T06:00Z
@@ -23,10 +25,10 @@ demo: $(READY) ## a sample company: what would move, then the moves, then their 
 	$(DEMO) history --limit 10
 
 test: $(READY) ## the suite, on the embedded Postgres; TEST_POSTGRES, TEST_DATABASE_URL choose another
-	$(BIN)/python -m pytest -q
+	$(PYTEST)
 
 check: lint types ## what CI runs: lint, types, and the suite with all its random examples
-	TEST_EXAMPLES=all $(BIN)/python -m pytest -q
+	TEST_EXAMPLES=all $(PYTEST)
 
 lint: $(READY) ## style and common mistakes
 	$(BIN)/ruff check .
