@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import psycopg
@@ -23,9 +23,11 @@ import pytest
 from psycopg import sql
 from pydantic import SecretStr
 from sqlalchemy import URL, Connection, Engine, event, text
+from sqlalchemy.util import LRUCache
 
+from app import database as program
 from app import embedded, migrate
-from app.database import make_engine, parse_url
+from app.database import parse_url
 from app.tables import metadata
 from tests import forked
 from tests.kept_statements import kept_statements
@@ -37,6 +39,9 @@ MEMORY_BYTES = 4 * 2**30
 """What a session's server may need: its log, and the databases of the tests that run at the same time."""
 
 LEAST_WORKERS, MOST_WORKERS = 3, 8
+
+TEXTS = 3000
+"""How many texts of statements a worker keeps."""
 
 CYCLES_AFTER = 50_000, 20, 50
 """How much is made before it is searched for cycles: a statement is of thousands of objects, which go by themselves."""
@@ -153,7 +158,9 @@ def statements(request: pytest.FixtureRequest) -> Iterator[None]:
 def server_url(request: pytest.FixtureRequest) -> Iterator[URL]:
     """The URL of the session's server, as a user who may create databases."""
     with ExitStack() as stack:
-        yield _find_server(request.config, shared_folder(request.config), stack)
+        url = _find_server(request.config, shared_folder(request.config), stack)
+        stack.enter_context(shared_texts(url))
+        yield url
 
 
 def shared_folder(config: pytest.Config) -> Path:
@@ -294,9 +301,32 @@ def database_on(server: URL, template: str) -> Iterator[URL]:
 @contextmanager
 def engine_on(url: URL) -> Iterator[Engine]:
     """An engine as the program makes it, disposed of after."""
-    engine = make_engine(url)
+    engine = program.make_engine(url)
     yield engine
     engine.dispose()
+
+
+@contextmanager
+def shared_texts(server: URL) -> Iterator[None]:
+    """What one engine on the server has written of statements is taken by those that are made after.
+
+    An engine keeps the text of each statement that it has sent. Here nearly every test has an engine of its own, which
+    would write them all again; but they speak to one server, and so in one dialect.
+    """
+    make = program.make_engine
+    with engine_on(server) as first, pytest.MonkeyPatch.context() as patch:
+        first.connect().close()  # its dialect knows the server from now on
+        texts = LRUCache[Any, Any](TEXTS)
+
+        def make_alike(url: URL) -> Engine:
+            engine = make(url)
+            if (url.host, url.port, url.query) == (server.host, server.port, server.query):
+                engine.dialect = engine.pool._dialect = first.dialect
+                engine._compiled_cache = texts
+            return engine
+
+        patch.setattr(program, "make_engine", make_alike)
+        yield
 
 
 def create_database(server: URL, name: str, template: str = "template0") -> None:
