@@ -12,6 +12,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -128,6 +129,7 @@ def pytest_configure_node(node: "WorkerController") -> None:
 def pytest_unconfigure(config: pytest.Config) -> None:
     if stack := config.stash.get(_at_the_end, None):
         stack.close()
+    _commanders.close()
 
 
 @contextmanager
@@ -159,6 +161,8 @@ def server_url(request: pytest.FixtureRequest) -> Iterator[URL]:
     """The URL of the session's server, as a user who may create databases."""
     with ExitStack() as stack:
         url = _find_server(request.config, shared_folder(request.config), stack)
+        stack.callback(_commanding.cache_clear)
+        stack.callback(_commanders.close)
         stack.enter_context(shared_texts(url))
         yield url
 
@@ -340,6 +344,15 @@ def drop_database(server: URL, name: str) -> None:
 
 
 def _run(server: URL, statement: sql.Composed) -> None:
-    dsn = server.set(drivername="postgresql").render_as_string(hide_password=False)
-    with psycopg.connect(dsn, autocommit=True) as connection:
-        connection.execute(statement)
+    _commanding(server.set(drivername="postgresql").render_as_string(hide_password=False)).execute(statement)
+
+
+@cache
+def _commanding(dsn: str) -> psycopg.Connection[Any]:
+    """A connection for what is not of a test's own, one for all: a new one would have the catalog to read first."""
+    connection = psycopg.connect(dsn, autocommit=True)
+    _commanders.callback(connection.close)
+    return connection
+
+
+_commanders = ExitStack()
