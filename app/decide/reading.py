@@ -5,11 +5,12 @@ what is shown is what was decided, and not a second opinion.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Literal
 
+from msgspec import structs
 from sqlalchemy import ARRAY, Boolean, Connection, FromClause, Integer, Select, any_, case, cast, literal, select
 
 from app.decide import families, judge, judged, outcome, whole_book
@@ -96,7 +97,7 @@ def read_judgement(connection: Connection, policy: Policy, account_id: str, as_o
     if found is None:
         return None
     row: Mapping[str, Any] = dict(found._mapping)
-    decided = Decision(*found[: len(fields(Decision))])
+    decided = Decision(*found[: len(structs.fields(Decision))])
     objections = tuple(_objections(ask, row))
     facts = _facts_there(connection, ask, known.where(known["account_id"] == account_id), objections)
     return Judgement(
