@@ -14,7 +14,9 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from threading import Event
+from queue import SimpleQueue
+from threading import Event, Thread
+from types import FrameType
 
 import structlog
 from apscheduler.schedulers.background import BackgroundScheduler
@@ -42,11 +44,8 @@ log = structlog.get_logger()
 def main() -> None:
     """The worker worked until it was told to stop; what keeps it from working at all is its exit code."""
     configure_logs(level=logging.INFO)
-    stopping = Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: _stop(stopping))
     try:
-        work(load_settings(), stopping, clock=partial(datetime.now, UTC))
+        work(load_settings(), set_when_told_to_stop(), clock=partial(datetime.now, UTC))
     except BandshiftError as error:
         log.error("worker.refused", error=str(error))  # noqa: TRY400 - it was foreseen
         sys.exit(error.exit_code)
@@ -143,11 +142,28 @@ def _reach(settings: Settings, stack: ExitStack, stopping: Event) -> Engine | No
         pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
 
-def _stop(stopping: Event) -> None:
-    """The worker stops when it has done what it is doing; told again, it stops at once."""
-    stopping.set()
+def set_when_told_to_stop() -> Event:
+    """Set after a SIGTERM or SIGINT: the worker stops when it has done what it is doing. Told again, it ends at once.
+
+    A thread sets it, not the handler: that would wait for ever for the lock of the event if the signal came while the
+    main thread, whose handler it is, held it on its way to wait for the event.
+    """
+    told: SimpleQueue[int] = SimpleQueue()
+    stopping = Event()
+
+    def stop(number: int, _: FrameType | None) -> None:
+        told.put(number)
+        for each in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(each, signal.SIG_DFL)
+
+    def listen() -> None:
+        told.get()
+        stopping.set()
+
+    Thread(target=listen, name="signals", daemon=True).start()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_DFL)
+        signal.signal(number, stop)
+    return stopping
 
 
 if __name__ == "__main__":

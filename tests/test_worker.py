@@ -410,6 +410,20 @@ def test_a_tick_leaves_a_database_of_another_schema_alone(company: Engine, setti
     assert statuses(company) == []
 
 
+def test_a_signal_that_comes_just_before_the_worker_waits_for_it_stops_it() -> None:
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        stopping = worker.set_when_told_to_stop()
+        with stopping._cond:  # type: ignore[attr-defined]  # as `wait` holds it on its way
+            signal.raise_signal(signal.SIGTERM)
+            assert not stopping.is_set()
+        assert stopping.wait(20)
+        assert {signal.getsignal(number) for number in before} == {signal.SIG_DFL}
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def test_a_worker_that_was_told_to_stop_begins_nothing(company: Engine, settings: Settings) -> None:
     stopping = Event()
     stopping.set()
