@@ -75,7 +75,7 @@ def happen(connection: Connection, random: Random, week: int) -> None:
 
 
 @pytest.mark.parametrize("chosen", [policy(), policy(TOGETHER)], ids=["each by itself", "families together"])
-@pytest.mark.parametrize("seed", seeds(4, some=2))
+@pytest.mark.parametrize("seed", seeds(4, some=1))
 def test_weeks_at_random_leave_every_invariant_standing(database: Engine, seed: int, chosen: Policy) -> None:
     random = Random(seed)  # noqa: S311 - a fixed sequence is the point
     moved = handed_over = waited = 0

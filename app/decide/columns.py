@@ -5,7 +5,8 @@ from collections.abc import Iterable
 from sqlalchemy import Column as TableColumn
 from sqlalchemy import Connection, Table, inspect
 from sqlalchemy.dialects.postgresql import psycopg
-from sqlalchemy.exc import NoSuchTableError
+from sqlalchemy.engine.interfaces import ReflectedColumn
+from sqlalchemy.engine.reflection import ObjectKind, ObjectScope
 
 from app import tables
 from app.errors import Mistake, Problem
@@ -27,23 +28,21 @@ def check_columns(connection: Connection) -> None:
 
     They may be views over a user's own tables. Raises Mistake with every column that is missing or of another kind.
     """
-    problems = [
-        problem
-        for table in (tables.accounts, tables.account_signals, tables.csms, tables.csm_absences)
-        for problem in _compare(connection, table)
-    ]
+    read = (tables.accounts, tables.account_signals, tables.csms, tables.csm_absences)
+    names = [table.name for table in read]
+    live = inspect(connection).get_multi_columns(filter_names=names, kind=ObjectKind.ANY, scope=ObjectScope.ANY)
+    problems = [problem for table in read for problem in _compare(table, live.get((None, table.name)))]
     if problems:
         raise Mistake(
             "the tables that bandshift reads do not have the columns it needs (see docs/loading.md):", problems
         )
 
 
-def _compare(connection: Connection, table: Table) -> Iterable[Problem]:
-    try:
-        live = {column["name"]: str(column["type"]) for column in inspect(connection).get_columns(table.name)}
-    except NoSuchTableError:
+def _compare(table: Table, columns: Iterable[ReflectedColumn] | None) -> Iterable[Problem]:
+    if columns is None:
         yield Problem(table.name, "there is no such table or view")
         return
+    live = {column["name"]: str(column["type"]) for column in columns}
     for column in table.columns:
         if column.name not in live:
             yield Problem(f"{table.name}.{column.name}", "this column is missing")
