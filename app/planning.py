@@ -57,20 +57,21 @@ def make_plan(connection: Connection, policy: Policy, as_of: datetime, beside: S
     spans = read_spans(connection, len(connections)) if beside else (EVERYBODY,)
     pooled = frozenset(band.name for band in policy.bands if band.pooled)
     with sharing_out(connections) as share_out:
-        tallies = list(map(share_out, tally_in_parts(ask, spans)))
+        tallies = list(map(share_out, tally_in_parts(ask, spans)))  # first, for to write what decides takes its time
         parts = list(map(share_out, in_parts(connection, policy, as_of, spans)))
         due = share_out(partial(read_unsettled, policy=policy, as_of=as_of))
-        inputs = share_out(partial(_read_inputs, ask), later=True)
+        fed = share_out(partial(read_feeds, policy=policy, as_of=as_of))
+        signals = share_out(partial(count_measured, ask=ask), later=True)
         with span("decide"):
             tally = Tally(tuple(chain.from_iterable(rows() for rows in tallies)))
             decisions = tuple(chain.from_iterable(part() for part in parts))
-            unsettled = due()
+            unsettled, feeds = due(), fed()
         with span("assign"):
             members = read_families(connection, [*_served(decisions, pooled), *(row[0] for row in unsettled)])
             roster = roster_of(connection, policy, as_of, tally=tally, members=members, unsettled=unsettled)
             claimed = completed(connection, policy, as_of, claims(decisions, roster))
             owners = assign(pooled, roster.csms, claimed, as_of)
-            measured, feeds = inputs()
+            measured = signals()
     plan = Plan(
         as_of=as_of,
         policy_name=policy.name,
@@ -98,11 +99,6 @@ def _set_up(connection: Connection, settings: Mapping[str, str]) -> None:
     """The transaction has these settings, until it ends."""
     of_transaction = literal(value=True)
     connection.execute(select(*(func.set_config(name, value, of_transaction) for name, value in settings.items())))
-
-
-def _read_inputs(ask: Question, connection: Connection) -> tuple[Mapping[str, int], tuple[Feed, ...]]:
-    """What the guards know of the signals: how many accounts have each measurement, and the feeds."""
-    return count_measured(connection, ask), read_feeds(connection, ask.policy, ask.as_of)
 
 
 def make_rebalance(

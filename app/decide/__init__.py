@@ -7,9 +7,9 @@ is dropped before those are read; the few of whom some rule has something to say
 `docs/deciding.md` is the contract.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Compiled, Connection, Select, select
@@ -85,11 +85,9 @@ def in_parts(connection: Connection, policy: Policy, as_of: datetime, spans: Seq
     if not Question(policy, as_of, LIVE).separable:
         spans = (EVERYBODY,)
     sources = within(LIVE, spans)
-    # By whoever begins, so that another connection can be at work meanwhile.
-    statement = cache(lambda: compiled(connection, decision_statement(policy, as_of, sources)))
+    statement = compiled(connection, decision_statement(policy, as_of, sources))
     return [partial(_decide_span, statement, span) for span in spans]
 
 
-def _decide_span(statement: Callable[[], Compiled], span: Span, connection: Connection) -> tuple[Decision, ...]:
-    rows = stream_rows(connection, statement(), span.parameters)
-    return tuple(decisions_of(rows))
+def _decide_span(statement: Compiled, span: Span, connection: Connection) -> tuple[Decision, ...]:
+    return tuple(decisions_of(stream_rows(connection, statement, span.parameters)))
