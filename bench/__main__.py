@@ -2,12 +2,14 @@
 
 import argparse
 import json
+import logging
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from app.embedded import serve_scratch
+from app.logs import configure_logs
 from bench.databases import Databases
 from bench.machine import describe_machine, load
 from bench.owners import ACCOUNTS, CSMS, measure_owners
@@ -55,4 +57,5 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
+    configure_logs(level=logging.WARNING)
     sys.exit(main())
