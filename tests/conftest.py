@@ -150,10 +150,11 @@ def _run_container() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def statements(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Statements that are asked for often are not written each time."""
-    with kept_statements(shared_folder(request.config) / "statements"):
-        yield
+def statements(request: pytest.FixtureRequest) -> Iterator[Path]:
+    """Statements that are asked for often are not written each time; the folder in which they are kept."""
+    folder = shared_folder(request.config) / "statements"
+    with kept_statements(folder):
+        yield folder
 
 
 @pytest.fixture(scope="session")

@@ -133,8 +133,9 @@ def fingerprint_of(policy: Policy) -> bytes:
 class Keeper:
     """Keeps statements for as long as the session; in a folder, where it has one, for whoever else has it too."""
 
-    def __init__(self, folder: Path | None = None) -> None:
+    def __init__(self, folder: Path | None = None, often: int = OFTEN) -> None:
         self.folder = folder
+        self.often = often
         self.times: Counter[bytes] = Counter()
         self.kept: dict[bytes, Kept | None] = {}
 
@@ -149,7 +150,7 @@ class Keeper:
             self.times[name] += 1
             if found := self.found(name):
                 self.kept[name] = found
-            elif self.times[name] == OFTEN:
+            elif self.times[name] == self.often:
                 self.kept[name] = self.keep(connection, asked)
                 self.share(name)
         kept = self.kept.get(name)
@@ -192,13 +193,13 @@ def _same(one: Any, other: Any) -> bool:
 
 
 @contextmanager
-def kept_statements(folder: Path) -> Iterator[None]:
+def kept_statements(folder: Path, often: int = OFTEN) -> Iterator[None]:
     """Statements that are asked for often are not written each time, by nobody who has this folder."""
     if os.environ.get("TEST_KEEP_STATEMENTS") == "0":
         yield
         return
     folder.mkdir(exist_ok=True)
-    keeper = Keeper(folder)
+    keeper = Keeper(folder, often)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(decide, "decision_statement", lambda policy, as_of, sources=LIVE: Asked(policy, as_of, sources))
         for module in (decide, stream):

@@ -11,6 +11,7 @@ from datetime import datetime
 from multiprocessing.context import ForkServerContext
 from multiprocessing.queues import SimpleQueue
 from multiprocessing.synchronize import Barrier
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, event
@@ -20,10 +21,14 @@ from app.logs import configure_logs
 from app.settings import Worker
 from app.slots import run_due
 from tests.conftest import engine_on
+from tests.kept_statements import kept_statements
 from tests.small_company import policy
 
 Result = tuple[str, float]
 """How a look ended, and after how many seconds."""
+
+CHOSEN = policy()
+"""Read once, by the process that they are forked from."""
 
 
 def context() -> ForkServerContext:
@@ -36,24 +41,25 @@ def context() -> ForkServerContext:
 def race(url: URL, nows: list[datetime], gate: Barrier, results: "SimpleQueue[Result]") -> None:
     """Looks at the slots once for each of `nows`, each time together with all others at the gate."""
     configure_logs()
-    chosen = policy()
     with engine_on(url) as engine:
         engine.connect().close()
         for now in nows:
             gate.wait(60)
             started = time.monotonic()
             try:
-                result = run_due(engine, lambda: chosen, Worker(), now).result
+                result = run_due(engine, lambda: CHOSEN, Worker(), now).result
                 ended = "found it done" if result is None else str(result.status)
             except Busy:
                 ended = "busy"
             results.put((ended, time.monotonic() - started))
 
 
-def look(url: URL, now: datetime, dies_at: int) -> None:
-    """Looks at the slots, and is killed as by `kill -9` before it sends its so manieth statement or COMMIT."""
+def look(url: URL, now: datetime, dies_at: int, statements: Path) -> None:
+    """Looks at the slots, and is killed as by `kill -9` before it sends its so manieth statement or COMMIT.
+
+    What decides is written by the first of many, and kept for the others in this folder.
+    """
     configure_logs()
-    chosen = policy()
     seen = 0
 
     def step(*_: Any) -> None:
@@ -62,10 +68,10 @@ def look(url: URL, now: datetime, dies_at: int) -> None:
         if seen == dies_at:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    with engine_on(url) as engine:
+    with kept_statements(statements, often=1), engine_on(url) as engine:
         event.listen(engine, "before_cursor_execute", step)
         event.listen(engine, "commit", step)
-        run_due(engine, lambda: chosen, Worker(), now)
+        run_due(engine, lambda: CHOSEN, Worker(), now)
 
 
 def until(holds: Callable[[], object], seconds: float = 90) -> None:

@@ -543,12 +543,14 @@ def test_of_32_processes_that_race_for_a_slot_one_runs_it_and_the_others_leave_a
 
 
 @pytest.mark.long
-def test_a_worker_killed_before_any_statement_or_commit_leaves_nothing_half_done(company: Engine) -> None:
+def test_a_worker_killed_before_any_statement_or_commit_leaves_nothing_half_done(
+    company: Engine, statements: Path
+) -> None:
     forks = processes.context()
     before = contents(company)
     effects = deaths = 0
     for step in range(1, 200):
-        process = forks.Process(target=processes.look, args=(company.url, NOW, step))
+        process = forks.Process(target=processes.look, args=(company.url, NOW, step, statements))
         process.start()
         process.join(60)
         if process.exitcode == 0:
@@ -569,8 +571,10 @@ def test_a_worker_killed_before_any_statement_or_commit_leaves_nothing_half_done
     assert_sound(company)
 
 
-def test_the_locks_of_a_worker_killed_in_the_middle_of_a_statement_are_gone_in_two_seconds(company: Engine) -> None:
-    process = processes.context().Process(target=processes.look, args=(company.url, NOW, 0))
+def test_the_locks_of_a_worker_killed_in_the_middle_of_a_statement_are_gone_in_two_seconds(
+    company: Engine, statements: Path
+) -> None:
+    process = processes.context().Process(target=processes.look, args=(company.url, NOW, 0, statements))
     with held_up(company):
         process.start()
         until(lambda: blocked(company))
