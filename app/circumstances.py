@@ -7,10 +7,11 @@ an account that the pool serves after the run.
 from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import datetime, timedelta
+from functools import cache
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import ARRAY, Connection, Select, and_, any_, case, func, literal, select, true
+from sqlalchemy import ARRAY, Connection, Select, and_, any_, bindparam, case, func, select, true
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 
 from app.decide.book import Lens, Question, joined, measured, placed, valued
@@ -27,6 +28,7 @@ AT_RISK = "at_risk"
 """The fact of a policy that says which accounts are at risk; without it none is."""
 
 _AT_ONCE = 50_000
+_ASKED = "asked_ids"
 _AT_RISK_COUNTS = ("departure", "rebalance")
 
 
@@ -40,7 +42,7 @@ def completed(connection: Connection, policy: Policy, as_of: datetime, bare: Ite
     remaining = iter(bare)
     while batch := list(islice(remaining, _AT_ONCE)):
         asked = [claim for claim in batch if claim.band is not None and claim.band not in pooled]
-        history = stream_rows(connection, select_history([one.account_id for one in asked]))
+        history = stream_rows(connection, select_history(), {_ASKED: [one.account_id for one in asked]})
         known = {account_id: rest for account_id, *rest in history}
         at_risk = read_at_risk(
             connection, policy, as_of, [one.account_id for one in asked if one.why in _AT_RISK_COUNTS]
@@ -50,9 +52,10 @@ def completed(connection: Connection, policy: Policy, as_of: datetime, bare: Ite
             yield claim if row is None else _completed(policy, as_of, claim, row, at_risk)
 
 
-def select_history(account_ids: Sequence[str]) -> Select[Any]:
-    """These accounts with their renewal, `owner_since`, and the owners they had before, the latest first."""
-    asked = literal(list(account_ids), ARRAY(Id))
+@cache
+def select_history() -> Select[Any]:
+    """The asked accounts with their renewal, `owner_since`, and the owners they had before, the latest first."""
+    asked = bindparam(_ASKED, type_=ARRAY(Id))
     order = owner_history.c.changed_at.desc(), owner_history.c.run_id.desc()
     former = (
         select(

@@ -5,22 +5,27 @@ So is what hangs below a parent that is not known. Accounts whose parents lead i
 as those do that are deeper than any company is nested.
 """
 
-from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
-from sqlalchemy import ARRAY, FromClause, Integer, Select, func, literal, select
+from sqlalchemy import ARRAY, FromClause, Integer, Select, bindparam, func, literal, select
 
 from app.tables import Id, accounts, coverage
 
 DEEPEST = 50
 
 
-def select_members(relatives_of: Sequence[str] | None = None) -> Select[Any]:
+RELATIVES_OF = "relatives_of"
+"""The parameter of a statement about some families only: accounts that belong to them."""
+
+
+@cache
+def select_members(*, some: bool = False) -> Select[Any]:
     """The active accounts that have a family, with its root and their present owner.
 
-    With `relatives_of` only the families that these accounts belong to.
+    With `some` only the families of the accounts that it takes as `RELATIVES_OF`.
     """
-    kin = select_kin(accounts, relatives_of).subquery("kin")
+    kin = select_kin(accounts, some=some).subquery("kin")
     owned = select(coverage.c.account_id, coverage.c.owner_id).where(coverage.c.owner_id.is_not(None)).subquery("owned")
     return (
         select(kin.c.account_id, kin.c.family, owned.c.owner_id)
@@ -29,11 +34,11 @@ def select_members(relatives_of: Sequence[str] | None = None) -> Select[Any]:
     )
 
 
-def select_kin(of: FromClause, relatives_of: Sequence[str] | None = None) -> Select[Any]:
+def select_kin(of: FromClause, *, some: bool = False) -> Select[Any]:
     """Everybody in `of` (the columns of `accounts`) who has a family, active or not, with its root.
 
     Only trees are walked, from their roots down: each account has one parent, so that no walk comes back. With
-    `relatives_of` only those trees that these accounts are in.
+    `some` only those trees that the accounts of `RELATIVES_OF` are in.
     """
     links = _select_links(of).cte("links")
     above = links.alias("above")
@@ -44,8 +49,8 @@ def select_kin(of: FromClause, relatives_of: Sequence[str] | None = None) -> Sel
         links.c.parent_active.label("active"),
         literal(0, Integer).label("depth"),
     ).where(~has_parent)
-    if relatives_of is not None:
-        roots = roots.where(links.c.parent_id.in_(select(_upward(links, relatives_of).c.account_id)))
+    if some:
+        roots = roots.where(links.c.parent_id.in_(select(_upward(links).c.account_id)))
     member = roots.distinct().cte("member", recursive=True)
     below = select(links.c.account_id, member.c.family, links.c.active, member.c.depth + 1).join(
         member, member.c.account_id == links.c.parent_id
@@ -54,9 +59,9 @@ def select_kin(of: FromClause, relatives_of: Sequence[str] | None = None) -> Sel
     return select(member.c.account_id, member.c.family, member.c.active)
 
 
-def _upward(links: FromClause, account_ids: Sequence[str]) -> FromClause:
-    """These accounts and all above them; who is in a circle is met once."""
-    asked = select(func.unnest(literal(list(account_ids), ARRAY(Id))).label("account_id"))
+def _upward(links: FromClause) -> FromClause:
+    """The accounts of `RELATIVES_OF` and all above them; who is in a circle is met once."""
+    asked = select(func.unnest(bindparam(RELATIVES_OF, type_=ARRAY(Id))).label("account_id"))
     upward = asked.cte("upward", recursive=True)
     return upward.union(select(links.c.parent_id).join(upward, upward.c.account_id == links.c.account_id))
 

@@ -19,7 +19,7 @@ from app.decide.book import Question
 from app.decide.census import Tally, take_tally
 from app.decide.sources import LIVE
 from app.decide.stream import stream_rows
-from app.families import select_members
+from app.families import RELATIVES_OF, select_members
 from app.figures import counted, printable
 from app.intake import Intake, read_intake
 from app.owners import Claim, Csm
@@ -102,7 +102,8 @@ def read_families(
     families: dict[str, str] = {}
     held: dict[str, Counter[str]] = {}
     names: dict[str, str] = {}  # one string for the many accounts that share it
-    for account_id, family, owner_id in stream_rows(connection, select_members(relatives_of)):
+    parameters = {} if relatives_of is None else {RELATIVES_OF: list(relatives_of)}
+    for account_id, family, owner_id in stream_rows(connection, select_members(some=bool(parameters)), parameters):
         families[account_id] = names.setdefault(family, family)
         if owner_id is not None:
             held.setdefault(owner_id, Counter())[families[account_id]] += 1

@@ -5,11 +5,12 @@ A server-side cursor would keep memory flat too, but Postgres plans it for the f
 """
 
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, cast
 
 import psycopg
-from sqlalchemy import Compiled, Connection, Select
+from sqlalchemy import Compiled, Connection, Dialect, Select
 
 CHUNK_ROWS = 1000
 
@@ -28,4 +29,10 @@ def stream_rows(
 
 def compiled(connection: Connection, statement: Select[Any]) -> Compiled:
     """The statement as text, to be streamed more than once: to make the text of a long one takes its time."""
-    return statement.compile(dialect=connection.dialect, compile_kwargs={"render_postcompile": True})
+    return _compiled(connection.dialect, statement)
+
+
+@lru_cache(maxsize=16)
+def _compiled(dialect: Dialect, statement: Select[Any]) -> Compiled:
+    """By the statement itself, not by what it says: one that is made once is written once."""
+    return statement.compile(dialect=dialect, compile_kwargs={"render_postcompile": True})
