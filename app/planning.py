@@ -59,19 +59,19 @@ def make_plan(connection: Connection, policy: Policy, as_of: datetime, beside: S
     with sharing_out(connections) as share_out:
         tallies = list(map(share_out, tally_in_parts(ask, spans)))  # first, for to write what decides takes its time
         parts = list(map(share_out, in_parts(connection, policy, as_of, spans)))
-        due = share_out(partial(read_unsettled, policy=policy, as_of=as_of))
-        fed = share_out(partial(read_feeds, policy=policy, as_of=as_of))
-        signals = share_out(partial(count_measured, ask=ask), later=True)
+        asked_unsettled = share_out(partial(read_unsettled, policy=policy, as_of=as_of))
+        asked_feeds = share_out(partial(read_feeds, policy=policy, as_of=as_of))
+        asked_measured = share_out(partial(count_measured, ask=ask), later=True)
         with span("decide"):
             tally = Tally(tuple(chain.from_iterable(rows() for rows in tallies)))
             decisions = tuple(chain.from_iterable(part() for part in parts))
-            unsettled, feeds = due(), fed()
+            unsettled, feeds = asked_unsettled(), asked_feeds()
         with span("assign"):
             members = read_families(connection, [*_served(decisions, pooled), *(row[0] for row in unsettled)])
             roster = roster_of(connection, policy, as_of, tally=tally, members=members, unsettled=unsettled)
             claimed = completed(connection, policy, as_of, claims(decisions, roster))
             owners = assign(pooled, roster.csms, claimed, as_of)
-            measured = signals()
+            measured = asked_measured()
     plan = Plan(
         as_of=as_of,
         policy_name=policy.name,

@@ -144,7 +144,7 @@ class ShareOut:
         with self._changed:
             while self.error is None and not (wanted.done if wanted else self._closed and not self._waiting):
                 at_once = (job for job in self._waiting if not job.later)
-                put_off = (job for job in self._waiting if wanted in (job, None))
+                put_off = (job for job in self._waiting if wanted is None or job is wanted)
                 if job := next(at_once, None) or next(put_off, None):
                     self._waiting.remove(job)
                     return job

@@ -1,5 +1,6 @@
 """Where a command's data goes: to stdout, or to a file that appears whole or not at all."""
 
+import errno
 import os
 import sys
 from collections.abc import Iterator
@@ -7,7 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from app.errors import Mistake
+from app.errors import BandshiftError, Mistake
+
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 @contextmanager
@@ -15,17 +18,20 @@ def open_output(path: Path | None) -> Iterator[IO[str]]:
     """A stream to write to: stdout for None.
 
     A file is written beside its place and moved there at the end, so that a reader never sees half of it and an error
-    leaves what was there before. It is opened before anything else happens: raises Mistake at once if it cannot be.
+    leaves what was there before. It is opened before anything else happens: raises Mistake at once if it cannot be, and
+    BandshiftError when there is no room for what is written.
     """
     if path is None:
         with _stdout() as out:
             yield out
-    elif is_kept_back(path):
-        with _replaced(path) as out:
+        return
+    try:
+        with _replaced(path) if is_kept_back(path) else _opened(path, "w", path) as out:
             yield out
-    else:
-        with _opened(path, "w", path) as out:
-            yield out
+    except OSError as error:
+        if error.errno not in _NO_ROOM or error.filename is not None:  # of another file than this one
+            raise
+        raise BandshiftError(f"--output {path} cannot be written: {_why(error)}") from error
 
 
 def is_kept_back(path: Path | None) -> bool:
@@ -64,5 +70,8 @@ def _opened(path: Path, mode: str, asked: Path) -> IO[str]:
     try:
         return path.open(mode, encoding="utf-8", newline="")
     except OSError as error:
-        why = (error.strerror or str(error)).lower()
-        raise Mistake(f"--output {asked} cannot be written: {why}") from error
+        raise Mistake(f"--output {asked} cannot be written: {_why(error)}") from error
+
+
+def _why(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()

@@ -208,6 +208,13 @@ def test_a_run_that_fails_while_it_is_applied_leaves_no_file(bandshift: Run, com
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no device that is always full")
+def test_an_output_without_room_is_told_in_one_line(bandshift: Run, company: Engine) -> None:
+    ended = bandshift("recompute", "--dry-run", "--as-of", AS_OF, "--format", "json", "--output", "/dev/full")
+    assert (ended.code, ended.out) == (1, "")
+    assert ended.err.splitlines()[-1] == "bandshift: --output /dev/full cannot be written: no space left on device"
+
+
 def test_a_link_to_a_file_stays_a_link(bandshift: Run, company: Engine, tmp_path: Path) -> None:
     (tmp_path / "real.json").write_text("")
     (tmp_path / "link.json").symlink_to(tmp_path / "real.json")
